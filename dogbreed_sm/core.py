@@ -14,8 +14,8 @@ __all__ = ['IMAGE_PROBLEMS', 'ClassName', 'METRICS', 'ARCHS', 'DogBreedError', '
            'write_atomic', 'file_sha256', 'progress', 'seed_everything', 'epoch_seed', 'versions', 'machine',
            'run_manifest']
 
-# %% ../nbs/00_core.ipynb #81ac6860
-import json, os, platform, random, re, sys, tempfile, time
+# %% ../nbs/00_core.ipynb #1d4ee029
+import json, os, platform, random, re, sys, tempfile, time, warnings
 from collections import namedtuple
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -296,3 +296,6 @@ def run_manifest(
 )->dict: # `created` (UTC, ISO 8601), `versions`, `machine` and `facts`
     "What one has to know to repeat a run"
     return dict(created=datetime.now(timezone.utc).isoformat(timespec='seconds'), versions=versions(), machine=machine(), **facts)
+
+# %% ../nbs/00_core.ipynb #050b445b
+warnings.filterwarnings('ignore', message=r'.*torch\.jit\.script.*')
