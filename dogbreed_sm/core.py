@@ -10,8 +10,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/core.html.md"""
 # %% auto #0
 __all__ = ['IMAGE_PROBLEMS', 'ClassName', 'METRICS', 'ARCHS', 'DogBreedError', 'BadHyperparameter', 'BadDataset', 'BadWeights',
            'BadArtifact', 'BadImage', 'BadRequest', 'class_name', 'spoken', 'metric_line', 'parse_metric_line',
-           'metric_definitions', 'Hyperparameters', 'parse_value', 'parse_hyperparameters', 'JobEnv', 'job_env',
-           'write_atomic', 'file_sha256', 'progress', 'seed_everything', 'epoch_seed', 'versions', 'machine',
+           'metric_definitions', 'Hyperparameters', 'allowed_values', 'parse_value', 'parse_hyperparameters', 'JobEnv',
+           'job_env', 'write_atomic', 'file_sha256', 'progress', 'seed_everything', 'epoch_seed', 'versions', 'machine',
            'run_manifest']
 
 # %% ../nbs/00_core.ipynb #1d4ee029
@@ -100,7 +100,7 @@ def metric_definitions(
     number = r'(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)'
     return [{'Name':k, 'Regex':f'"{re.escape(k)}": {number}'} for k in METRICS]
 
-# %% ../nbs/00_core.ipynb #c42fe06d
+# %% ../nbs/00_core.ipynb #1897307a
 ARCHS = 'resnet18', 'resnet34', 'resnet50'
 
 def _hp(default, help, **limits): return field(default=default, metadata=dict(help=help, **limits))
@@ -110,20 +110,22 @@ class Hyperparameters:
     "What can be set for a training run; the defaults are the recipe that measures best"
     arch:str = _hp('resnet18', 'Network, one of torchvision\'s', choices=ARCHS)
     weights:str = _hp('', "Pretrained weights: a state_dict file, 'imagenet' (torchvision's download), or 'none' for a random start; empty: the channel `weights`, else 'imagenet'")
-    freeze_epochs:int = _hp(1, 'Epochs with only the head training, before the others', lo=0, hi=1000)
-    epochs:int = _hp(3, 'Epochs after the frozen ones', lo=0, hi=1000)
-    unfreeze:str = _hp('all', 'What trains after the frozen epochs: the whole network, or from this stage on', choices=('all','layer2','layer3','layer4','head'))
-    lr:float|str = _hp(1e-3, "Highest learning rate of the head, or 'auto' to find it by a range test", lo=1e-8, hi=10., choices=('auto',))
-    batch_size:int = _hp(32, 'Photos per training step', lo=2, hi=4096)
+    freeze_epochs:int = _hp(3, 'Epochs with only the head training, before the others', lo=0, hi=1000)
+    epochs:int = _hp(4, 'Epochs after the frozen ones', lo=0, hi=1000)
+    unfreeze:str = _hp('layer4', 'What trains after the frozen epochs: all, or from this stage on', choices=('all','layer1','layer2','layer3','layer4','head'))
+    lr:float|str = _hp(2e-3, "Highest learning rate of the head, or 'auto' to find it by a range test", lo=1e-8, hi=10., choices=('auto',))
+    batch_size:int = _hp(64, 'Photos per training step', lo=2, hi=4096)
     eval_batch_size:int = _hp(64, 'Photos per validation step', lo=1, hi=4096)
     optimizer:str = _hp('adamw', 'Optimizer', choices=('adam','adamw','sgd'))
-    weight_decay:float = _hp(.01, 'Weight decay', lo=0., hi=1.)
-    dropout:float = _hp(.2, 'Dropout before the last layer, a probability', lo=0., hi=.95)
-    hidden_units:int|None = _hp(None, 'Units of a hidden layer in the head; none: one linear layer', lo=1, hi=65536)
+    weight_decay:float = _hp(.05, 'Weight decay', lo=0., hi=1.)
+    dropout:float = _hp(.4, 'Dropout before the last layer, a probability', lo=0., hi=.95)
+    hidden_units:int|None = _hp(512, 'Units of a hidden layer in the head; none: one linear layer', lo=1, hi=65536)
     label_smoothing:float = _hp(.1, 'Share of the label spread over all classes', lo=0., hi=.9)
     mixup:float = _hp(0., 'Alpha of mixup; 0: off', lo=0., hi=10.)
+    blend:float = _hp(.5, 'Share of the weights before unfreezing in the final ones, where validation agrees; 0: off', lo=0., hi=.9)
     min_scale:float = _hp(.35, 'Smallest share of a photo that a random crop takes', lo=.01, hi=1.)
-    image_size:int = _hp(224, 'Side of the square the network sees, px', lo=32, hi=1024)
+    image_size:int = _hp(224, 'Side of the square the network sees when it predicts, px', lo=32, hi=1024)
+    train_size:int|None = _hp(None, 'Side of training crops, px; none: five sevenths of image_size, to a multiple of 32', lo=32, hi=1024)
     class_weights:str = _hp('none', 'Weigh classes in the loss by the inverse of their count', choices=('none','balanced'))
     precision:str = _hp('auto', 'Arithmetic; auto: bf16 where the processor has it, else fp32', choices=('auto','fp32','bf16','fp16'))
     early_stopping_patience:int = _hp(0, 'Stop after this many epochs without a better validation loss; 0: never', lo=0, hi=1000)
@@ -142,16 +144,18 @@ def _cast(s, kind):
     if v!=int(v): raise ValueError('not whole')
     return int(v)
 
-# %% ../nbs/00_core.ipynb #f9855554
-def _allowed(f):
-    "What hyperparameter `f` may be, in words"
+# %% ../nbs/00_core.ipynb #697616b0
+def allowed_values(
+    f, # A field of `Hyperparameters`
+)->str: # For help and error messages
+    "What a hyperparameter may be, in words"
     m, kinds = f.metadata, get_args(f.type) or (f.type,)
     words = [' | '.join(m['choices'])] if 'choices' in m else []
     if 'lo' in m: words.insert(0, f"{'an integer' if int in kinds else 'a number'} from {m['lo']:g} to {m['hi']:g}")
     if type(None) in kinds: words.append('none')
     return ' or '.join(words) or 'text'
 
-# %% ../nbs/00_core.ipynb #f0661dc1
+# %% ../nbs/00_core.ipynb #f45a9746
 def parse_value(
     f, # A field of `Hyperparameters`
     value, # What arrived: text, possibly quoted, or already typed
@@ -164,7 +168,7 @@ def parse_value(
     try: v = _cast(s, kind)
     except (TypeError, ValueError): v = None
     bad = v is None or ('lo' in m and not m['lo']<=v<=m['hi']) or ('choices' in m and 'lo' not in m)
-    if bad: raise BadHyperparameter(f'{f.name}={value!r}: give {_allowed(f)}')
+    if bad: raise BadHyperparameter(f'{f.name}={value!r}: give {allowed_values(f)}')
     return v
 
 # %% ../nbs/00_core.ipynb #a295fb15
