@@ -5,8 +5,10 @@ Modules:
 - `dogbreed_sm.archives`: An archive of photos fetched once, checked, and unpacked without trust: resumable downloads, safe extraction, and the dogImages set in one call
 - `dogbreed_sm.artifact`: The trained model as a folder and as `model.tar.gz`: written so that it is whole or refused, loaded without running anybody's code
 - `dogbreed_sm.cache`: Every photo decoded once: checked, shrunk, and kept as pixels in one memory-mapped file
+- `dogbreed_sm.cli`: `dogbreed demo | audit | train | evaluate | serve | predict`
 - `dogbreed_sm.core`: Names, typed errors, the metric line, typed hyperparameters, the job's environment, seeding and the run's manifest
 - `dogbreed_sm.data`: Folders of labelled photos: found, split, and audited file by file before a minute is spent on training
+- `dogbreed_sm.demo`: From photos to a served prediction in one call: draw or take data, audit, train, evaluate, pack, serve, predict, stop
 - `dogbreed_sm.evaluate`: What a network gets right and wrong: metrics, confusions, top losses with their photos, and calibrated probabilities
 - `dogbreed_sm.finetune`: Freeze, then fine-tune, as one run: a checkpoint after each epoch, the best epoch kept, early stopping, and the same result after any interruption
 - `dogbreed_sm.images`: Any file or bytes to one RGB photo of a known size, or a typed error: the same pixels in training and at the endpoint

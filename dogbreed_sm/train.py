@@ -131,7 +131,7 @@ def from_scratch(
     "The recipe for a network without pretrained weights"
     return replace(hps, freeze_epochs=0, epochs=hps.freeze_epochs+hps.epochs, unfreeze='all', blend=0., train_size=hps.train_size or hps.image_size)
 
-# %% ../nbs/08_train.ipynb #afa4aee8
+# %% ../nbs/08_train.ipynb #60c4858b
 def write_outputs(
     env:JobEnv, # Folders of the run
     learn, # The trained `Learner`
@@ -143,7 +143,7 @@ def write_outputs(
 )->dict: # What `run.json` holds
     "Write the artifact, the history, the predictions and the run's record"
     from dogbreed_sm.finetune import plain_model
-    from dogbreed_sm.inference import save_artifact
+    from dogbreed_sm.artifact import save_artifact
     metrics = {f'{s}:{k}':v for s,e in evaluations.items() for k,v in e.metrics.items()}
     temperature = next((e.temperature for e in evaluations.values()), 1.)
     save_artifact(plain_model(learn.model), env.model_dir, learn.dls.vocab, hps.arch, hps.image_size, temperature, metrics, asdict(hps), learn.dls.pixels.data_hash)
@@ -231,7 +231,7 @@ def _sigterm(request_stop):
     try: yield
     finally: signal.signal(signal.SIGTERM, old)
 
-# %% ../nbs/08_train.ipynb #f094d59f
+# %% ../nbs/08_train.ipynb #06dc049b
 def _fail(env, message, code):
     print(f'error: {message}', file=sys.stderr, flush=True)
     if env and env.is_job and not world()[0]: write_atomic(env.output_dir/'failure', message)
@@ -240,13 +240,14 @@ def _fail(env, message, code):
 def main(
     argv:list=None, # Arguments; `None`: the process's own
     prog:str='python -m dogbreed_sm.train', # How the program is called
+    log=None, # Gets metric lines and messages; `None`: standard output
 )->int: # Exit code
     "Train as a command or as a job"
     env = job_env()
     try:
         hps, data, out = parse_args(sys.argv[1:] if argv is None else argv, prog)
         env = env if env.is_job else job_env({}, out=out)
-        record = train(hps, data_source(env, data), env, weights_source(env, hps.weights), log=lambda s: print(s, flush=True))
+        record = train(hps, data_source(env, data), env, weights_source(env, hps.weights), log or (lambda s: print(s, flush=True)))
         return 143 if record.get('stopped')=='SIGTERM' else 0
     except DogBreedError as e: return _fail(env, str(e), 2)
     except KeyboardInterrupt: return _fail(None, 'interrupted; the same call goes on from the last whole epoch', 130)
