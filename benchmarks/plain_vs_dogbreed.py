@@ -7,9 +7,17 @@
 A row per comparison is printed and appended to benchmarks/results/plain_vs_dogbreed.csv; README.md beside this file says what the columns mean.
 Contestants take turns within each round, since other jobs on the machine slow down whatever is measured at that moment: a ratio is of one round, and the
 median over the rounds counts. All of it runs on the CPU."""
-import argparse, csv, json, os, subprocess, sys, tempfile, time
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -118,7 +126,8 @@ def process(*command, cache=''):
 
 def theirs(args, side, r):
     "One round of a side that is written above"
-    wall_s, out = process(__file__, '--alone', side, '--data', args.data, '--weights', args.weights, '--frozen-epochs', args.frozen_epochs, '--seed', args.seed+r)
+    wall_s, out = process(__file__, '--alone', side, '--data', args.data, '--weights', args.weights, '--frozen-epochs', args.frozen_epochs,
+                          '--seed', args.seed+r)
     return dict(wall_s=wall_s, **json.loads(out.splitlines()[-1]))
 
 
@@ -160,8 +169,8 @@ def mid(runs, key, digits=4): return round(median(o[key] for o in runs), digits)
 def record(about, what, plain_runs, our_runs, key, target='', notes=''):
     "Compare two contestants, print the row and append it"
     slower = target.startswith('<=')  # such a target is an upper limit on what ours takes
-    ratio = median(o[key]/p[key] if slower else p[key]/o[key] for p, o in zip(plain_runs, our_runs))
-    row = dict(date=datetime.now(timezone.utc).isoformat(timespec='seconds'), what=what, plain_s=mid(plain_runs, key), ours_s=mid(our_runs, key),
+    ratio = median(o[key]/p[key] if slower else p[key]/o[key] for p, o in zip(plain_runs, our_runs, strict=True))
+    row = dict(date=datetime.now(UTC).isoformat(timespec='seconds'), what=what, plain_s=mid(plain_runs, key), ours_s=mid(our_runs, key),
                ratio=round(ratio, 3), ratio_of='ours/plain' if slower else 'plain/ours', target=target,
                plain_valid_accuracy=mid(plain_runs, 'valid'), ours_valid_accuracy=mid(our_runs, 'valid'),
                plain_test_accuracy=mid(plain_runs, 'test'), ours_test_accuracy=mid(our_runs, 'test'), **about, notes=notes)
@@ -174,7 +183,9 @@ def record(about, what, plain_runs, our_runs, key, target='', notes=''):
     print(', '.join(f'{k} {v}' for k, v in row.items() if v != '' and k not in about), flush=True)
 
 
-def passes(results, name): return f"training pass alone, same number of photos: plain {mid(results['plain'], 'pass_s', 2)} s, ours {mid(results[name], 'pass_s', 2)} s"
+def passes(results, name):
+    plain_s, ours_s = (mid(results[o], 'pass_s', 2) for o in ('plain', name))
+    return f'training passes alone, for the same number of photos: plain {plain_s} s, ours {ours_s} s'
 
 
 # The four parts
@@ -182,7 +193,8 @@ def passes(results, name): return f"training pass alone, same number of photos: 
 def frozen(args, about):
     n = args.frozen_epochs
     base = '--freeze-epochs', n, '--epochs', 0
-    results = take_turns({'plain': partial(theirs, args, 'plain'), 'ours': partial(ours, args, base), 'ours, 224 px': partial(ours, args, (*base, *EQUAL))}, args.rounds)
+    results = take_turns({'plain': partial(theirs, args, 'plain'), 'ours': partial(ours, args, base),
+                          'ours, 224 px': partial(ours, args, (*base, *EQUAL))}, args.rounds)
     for name, target, how in (('ours', '>= 6', 'default settings'), ('ours, 224 px', '', "the plain script's 224 px crops and linear head")):
         record(about, f'{n} frozen epochs, whole process, {how}', results['plain'], results[name], 'wall_s', target,
                f'photo cache cold, files in memory; {passes(results, name)}')
@@ -208,6 +220,7 @@ def whole(args, about):
 
 def latency(args, about):
     "One client's p50 against a bare loop with the threads and precision of the server's default settings"
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # as the server has it; OpenMP reads it when PyTorch is loaded
     import torch
     from endpoint import load, loop, request
     from dogbreed_sm.artifact import load_model, save_artifact
@@ -233,8 +246,8 @@ def latency(args, about):
         with serving(artifact, settings) as url:
             take_turns({'bare loop, to warm up': bare, 'server, to warm up': ask}, 1)
             results = take_turns({'bare loop': bare, 'server': ask}, args.rounds)
-    record(about | dict(threads=settings.threads), 'endpoint, 1 client, p50, plain = decode + forward in a loop', results['bare loop'], results['server'], 'p50', '<= 1.15',
-           f'{model.precision}; {args.seconds:g} s a turn; {len(photos)} photos in turn')
+    record(about | dict(threads=settings.threads), 'endpoint, 1 client, p50, plain = decode + forward in a loop', results['bare loop'], results['server'],
+           'p50', '<= 1.15', f"{model.precision}; OMP_WAIT_POLICY {os.environ['OMP_WAIT_POLICY']}; {args.seconds:g} s a turn; {len(photos)} photos")
 
 
 PARTS = {'a': frozen, 'b': unfrozen, 'c': whole, 'd': latency}
@@ -284,16 +297,16 @@ def main():
     if missing:
         print(f'nothing to measure with: {missing[0]} is missing; give --data and --weights, or set DOGBREED_SHARED', file=sys.stderr)
         return 2
-    parts = args.only.split(',') if args.only else ['a', 'b', *(['c'] if args.whole else []), 'd']
-    if unknown := set(parts)-set(PARTS): p.error(f"--only: no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    wanted = set(args.only.split(',')) if args.only else set('abcd' if args.whole else 'abd')
+    if unknown := wanted-set(PARTS): p.error(f"--only: no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     args.data, args.weights = args.data.resolve(), args.weights.resolve()
-    if args.alone: return print(json.dumps(SIDES[args.alone](args)))
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     os.environ.setdefault('OMP_NUM_THREADS', str(len(os.sched_getaffinity(0))))  # PyTorch's threads, for both sides
+    if args.alone: return print(json.dumps(SIDES[args.alone](args)))
     with some_photos(args.data, args.photos) as args.data:
         about = facts(args)
         warm_disk(args.data)
-        for o in parts:
+        for o in (o for o in PARTS if o in wanted):  # d comes last: what it sets for OpenMP is not for the others
             print(f'{o}: {PARTS[o].__name__}', flush=True)
             PARTS[o](args, about)
 

@@ -1,9 +1,12 @@
 """Fine-tune a ResNet on labelled photos, see what happened in training, and serve it: on this machine or on SageMaker, by the same calls
 
+You have folders of labelled photos, dog breeds or anything else, and want a fine-tuned ResNet, numbers you can believe, and an endpoint that answers with a label. `dogbreed_sm` does that on the machine in front of you. It is written as notebooks: each page defines, explains and tests one part, and the package, its tests and its documentation are made from the same pages.
+
 Modules:
 
 - `dogbreed_sm.archives`: An archive of photos fetched once, checked, and unpacked without trust: resumable downloads, safe extraction, and the dogImages set in one call
 - `dogbreed_sm.artifact`: The trained model as a folder and as `model.tar.gz`: written so that it is whole or refused, loaded without running anybody's code
+- `dogbreed_sm.batching`: A queue in front of a model: workers that take whatever is waiting through the network together, and results that can only reach their own request
 - `dogbreed_sm.cache`: Every photo decoded once: checked, shrunk, and kept as pixels in one memory-mapped file
 - `dogbreed_sm.cli`: `dogbreed demo | audit | train | evaluate | serve | predict`
 - `dogbreed_sm.core`: Names, typed errors, the metric line, typed hyperparameters, the job's environment, seeding and the run's manifest

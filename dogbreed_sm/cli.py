@@ -9,18 +9,19 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/cli.html.md"""
 # %% auto #0
 __all__ = ['run_demo', 'run_audit', 'run_train', 'run_evaluate', 'run_serve', 'run_predict', 'parser', 'main']
 
-# %% ../nbs/18_cli.ipynb #dc7597e2
-import argparse, sys
+# %% ../nbs/18_cli.ipynb #49e3037c
+import argparse, os, sys
 from pathlib import Path
 
 from .core import DogBreedError
 
-# %% ../nbs/18_cli.ipynb #8da760c5
+# %% ../nbs/18_cli.ipynb #3985fa45
 def run_demo(
     a, # `data`, `weights`, `out`, and `rest`: hyperparameters as `--name value`
 )->int: # 0
     "Draw or take photos, train, serve and ask"
     from dogbreed_sm.demo import demo, screen
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # as `dogbreed_sm.train` has it
     print('dogbreed demo: a dog classifier, from photos to a served prediction\n', flush=True)
     result = demo(a.data, a.weights, a.out, _pairs(a.rest), lambda s: print(s, flush=True))
     print(screen(result))
@@ -97,7 +98,7 @@ def _predict_remote(a):
         print(f"{f}\t{r['predicted_label']}\t{r['class_name']}\t{r['probability']:.3f}", flush=True)
     return int(bad>0)
 
-# %% ../nbs/18_cli.ipynb #47e1fded
+# %% ../nbs/18_cli.ipynb #dadd3a4d
 _about = """Fine-tune a ResNet on labelled photos, measure it, serve it.
 
   dogbreed demo                                  draw dogs, train, serve and predict: about two minutes
@@ -112,23 +113,23 @@ def parser(
     "The arguments of `dogbreed`"
     p = argparse.ArgumentParser(prog='dogbreed', description=_about, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(dest='command', metavar='command', required=True)
-    def command(name, f, **kw):
+    def _command(name, f, **kw):
         c = sub.add_parser(name, help=f.__doc__, description=f.__doc__+'.', **kw)
         c.set_defaults(run=f)
         return c
-    d = command('demo', run_demo, epilog='Any hyperparameter of dogbreed train can be given too: --epochs 5.')
+    d = _command('demo', run_demo, epilog='Any hyperparameter of dogbreed train can be given too: --epochs 5.')
     d.add_argument('--data', metavar='DIR', help='folder of photos (default: dogs are drawn)')
     d.add_argument('--weights', metavar='FILE', help="pretrained weights for real photos: a state_dict file, or 'imagenet'")
     d.add_argument('--out', metavar='DIR', default='demo', help='where everything goes (default: %(default)s)')
-    u = command('audit', run_audit)
+    u = _command('audit', run_audit)
     u.add_argument('path', help='folder of <split>/<class>/<photo> or <class>/<photo>')
     u.add_argument('--csv', metavar='FILE', help='write the findings to a file as well')
-    for name,f in (('train', run_train), ('serve', run_serve)): command(name, f, add_help=False)
-    e = command('evaluate', run_evaluate)
+    for name,f in (('train', run_train), ('serve', run_serve)): _command(name, f, add_help=False)
+    e = _command('evaluate', run_evaluate)
     e.add_argument('model', help='artifact: folder or model.tar.gz')
     e.add_argument('--data', required=True, metavar='DIR', help='folder of photos')
     e.add_argument('--split', default='test', choices=('train','valid','test'), help='(default: %(default)s)')
-    q = command('predict', run_predict)
+    q = _command('predict', run_predict)
     q.add_argument('model', help='artifact (folder or model.tar.gz), or the address of a running server')
     q.add_argument('photos', nargs='+', help='image files')
     return p

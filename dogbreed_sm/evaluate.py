@@ -150,13 +150,13 @@ def top_losses(self:Evaluation,
     t = self.photos.sort_values('loss', ascending=False).head(n).reset_index(drop=True)
     return PhotoTable(t.assign(label=t.label.map(spoken), predicted=t.predicted.map(spoken)))
 
-# %% ../nbs/03b_evaluate.ipynb #e03be935
+# %% ../nbs/03b_evaluate.ipynb #b3ed42c5
 def fit_temperature(
     logits:torch.Tensor, # `(n,classes)` of the validation split
     y:torch.Tensor, # `(n,)` class indices
-)->float: # From 0.2 to 5; above 1: the network was too sure
+)->float: # From 0.05 to 20; above 1: the network was too sure
     "The temperature at which the stated probabilities fit best"
-    grid = torch.logspace(np.log10(.2), np.log10(5), 400)
+    grid = torch.logspace(np.log10(.05), np.log10(20), 800)
     losses = torch.stack([F.cross_entropy(logits.float()/t, y) for t in grid])
     return round(float(grid[losses.argmin()]), 3)
 

@@ -84,12 +84,12 @@ def precision_callback(
     "The callback that trains in `precision`"
     return MixedPrecision() if precision=='fp16' else Autocast(precision)
 
-# %% ../nbs/03_learner.ipynb #e281553b
+# %% ../nbs/03_learner.ipynb #e8a68824
 def dog_metrics(
     n_classes:int, # Number of classes
 )->dict: # Metric name, without the split, to a fastai metric
     "Metrics by the names that the metric line uses"
-    def top5(preds, targs): return top_k_accuracy(preds, targs, k=min(5, n_classes))
+    top5 = partial(top_k_accuracy, k=min(5, n_classes))
     return {'accuracy':AvgMetric(accuracy), 'top5':AvgMetric(top5), 'balanced_accuracy':BalancedAccuracy(), 'macro_f1':F1Score(average='macro')}
 
 def score(

@@ -83,7 +83,7 @@ class PhotoDataset(torch.utils.data.Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, i))
         return torch.from_numpy(random_square(a, self.size, self.min_scale, rng).copy()), self.y[i]
 
-# %% ../nbs/02_loaders.ipynb #73889f75
+# %% ../nbs/02_loaders.ipynb #3223ee16
 class ColourJitter(ItemTransform):
     "Scale brightness, contrast and saturation of each training photo by up to `amount`"
     split_idx = 0
@@ -93,7 +93,9 @@ class ColourJitter(ItemTransform):
         super().__init__()
         self.amount = amount
 
-    def encodes(self, b): # `x` `(bs,size,size,3)` uint8; unchanged in type and shape
+    def encodes(self,
+        b, # `x` `(bs,size,size,3)` uint8, and `y`
+    ): # The same types and shapes
         x, y = b[0].float(), b[1]
         bright, contrast, colour = 1+self.amount*(2*torch.rand(3, len(x), 1, 1, 1, device=x.device)-1)
         grey = x.mean(-1, keepdim=True)
@@ -103,8 +105,13 @@ class ColourJitter(ItemTransform):
 class ToNetwork(ItemTransform):
     "Photos as bytes to what the network takes"
     order = 99
-    def encodes(self, b): return normalise(b[0].permute(0,3,1,2)), b[1]
-    def decodes(self, b):
+    def encodes(self,
+        b, # `x` `(bs,size,size,3)` uint8, and `y`
+    ): # `x` as `normalise` gives it
+        return normalise(b[0].permute(0,3,1,2)), b[1]
+    def decodes(self,
+        b, # `x` as `normalise` gives it, and `y`
+    ): # `x` from 0 to 1
         mean, std = (torch.tensor(o, device=b[0].device).view(-1,1,1) for o in (IMAGENET_MEAN, IMAGENET_STD))
         return b[0]*std+mean, b[1]
 

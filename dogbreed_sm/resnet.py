@@ -23,7 +23,7 @@ from torchvision import models
 
 from .core import ARCHS, BadHyperparameter, BadWeights
 
-# %% ../nbs/00c_resnet.ipynb #ebf91a44
+# %% ../nbs/00c_resnet.ipynb #fe06a785
 class ConcatPool(nn.Module):
     "Average and maximum over a map: `(bs,c,h,w)` to `(bs,2c,1,1)`"
     def forward(self,
@@ -38,9 +38,9 @@ def new_head(
     dropout:float=.4, # Probability before the last layer; half of it before a hidden one
 )->nn.Sequential: # `(bs,n_in)` to `(bs,n_classes)` logits
     "The layers after the body"
-    def block(n, p, out): return [nn.BatchNorm1d(n), nn.Dropout(p), nn.Linear(n, out)]
-    if not hidden_units: return nn.Sequential(*block(n_in, dropout, n_classes))
-    return nn.Sequential(*block(n_in, dropout/2, hidden_units), nn.ReLU(), *block(hidden_units, dropout, n_classes))
+    def _block(n, p, out): return [nn.BatchNorm1d(n), nn.Dropout(p), nn.Linear(n, out)]
+    if not hidden_units: return nn.Sequential(*_block(n_in, dropout, n_classes))
+    return nn.Sequential(*_block(n_in, dropout/2, hidden_units), nn.ReLU(), *_block(hidden_units, dropout, n_classes))
 
 # %% ../nbs/00c_resnet.ipynb #7f29c2cb
 def build_resnet(

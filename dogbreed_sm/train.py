@@ -19,9 +19,11 @@ from pathlib import Path
 from .core import (BadDataset, BadHyperparameter, BadWeights, DogBreedError, Hyperparameters, JobEnv, allowed_values, job_env, metric_line,
     parse_hyperparameters, run_manifest, write_atomic)
 
-# %% ../nbs/08_train.ipynb #6f6fbe12
+# %% ../nbs/08_train.ipynb #342799e3
 class _Parser(argparse.ArgumentParser):
-    def error(self, message): raise BadHyperparameter(message)
+    def error(self,
+        message:str, # What argparse found wrong
+    ): raise BadHyperparameter(message)
 
 def training_parser(
     prog:str='python -m dogbreed_sm.train', # How the program is called
@@ -231,7 +233,7 @@ def _sigterm(request_stop):
     try: yield
     finally: signal.signal(signal.SIGTERM, old)
 
-# %% ../nbs/08_train.ipynb #06dc049b
+# %% ../nbs/08_train.ipynb #ebd4a637
 def _fail(env, message, code):
     print(f'error: {message}', file=sys.stderr, flush=True)
     if env and env.is_job and not world()[0]: write_atomic(env.output_dir/'failure', message)
@@ -243,6 +245,7 @@ def main(
     log=None, # Gets metric lines and messages; `None`: standard output
 )->int: # Exit code
     "Train as a command or as a job"
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     env = job_env()
     try:
         hps, data, out = parse_args(sys.argv[1:] if argv is None else argv, prog)
