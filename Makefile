@@ -21,7 +21,7 @@ test: $(READY) ## Run every notebook as a test, the slow cells too
 	@$(BIN)/python .ci/test_notebooks.py --flags slow,real $(ARGS)
 
 lint: $(READY) ## Style of the hand-written files
-	@$(BIN)/ruff check setup.py .ci benchmarks
+	@$(BIN)/ruff check setup.py train.py .ci benchmarks
 
 export: $(READY) ## Modules and README from the notebooks, outputs kept, metadata cleaned
 	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean

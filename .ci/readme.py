@@ -13,9 +13,15 @@ def shown(cell):
     return not re.match(r'\s*#\|\s*(hide|default_exp)', cell.source)
 
 
+def answer(cell):
+    "A cell that shows only what its code gives"
+    return nbformat.v4.new_markdown_cell(''.join(cell.outputs[0].data['text/markdown']))
+
+
 def readme(nb):
     "Markdown of the index page, as it reads at the top of the repository"
     nb.cells = [c for c in nb.cells if shown(c) and c.source.strip()]
+    nb.cells = [answer(c) if '#| echo: false' in c.source else c for c in nb.cells]
     for c in nb.cells:
         c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
     text, _ = MarkdownExporter().from_notebook_node(nb)

@@ -34,7 +34,7 @@ def run(data, weights, seed, out, extra):
 
 def main():
     p = ArgumentParser(description=__doc__)
-    p.add_argument('--data', default=str(SHARED/'data'/'dogs10'), help='folder of splits, or a folder with an HDF5 file and metadata.csv (default: %(default)s)')
+    p.add_argument('--data', default=str(SHARED/'data'/'dogs10'), help='folder of splits, or one with an HDF5 file and metadata.csv (default: %(default)s)')
     p.add_argument('--weights', default=str(SHARED/'weights'/'resnet18_dogs110.pth'), help='state_dict file (default: %(default)s)')
     p.add_argument('--seeds', default='1,2,3', help='(default: %(default)s)')
     a, extra = p.parse_known_args()

@@ -207,6 +207,7 @@ def speed(args, artifact, net, photos):
         {
             "arch": model.arch,
             "image_size": model.image_size,
+            "photos": "real" if args.photos else "drawn",
             "precision": model.precision,
             "workers": args.workers,
             "threads": args.threads,

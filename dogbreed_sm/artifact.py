@@ -10,12 +10,14 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/artifact.html.md"""
 __all__ = ['FORMAT', 'MAX_ARTIFACT', 'MODULES', 'read_spec', 'serving_requirements', 'save_artifact', 'pack_artifact',
            'unpack_artifact', 'fuse_bn', 'Model', 'load_model']
 
-# %% ../nbs/02b_artifact.ipynb #d0fd7544
+# %% ../nbs/02b_artifact.ipynb #8498696b
 import gzip, io, json, math, re, shutil, tarfile, tempfile, zlib
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.resources import files as package_files
 from pathlib import Path
+
+from .core import ARCHS, BadArtifact, versions, write_atomic
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +25,6 @@ from safetensors.torch import load_file, save
 from torch import nn, Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .core import ARCHS, BadArtifact, versions, write_atomic
 from .resnet import IMAGENET_MEAN, IMAGENET_STD, build_resnet, normalise, pick_precision
 
 # %% ../nbs/02b_artifact.ipynb #a865eea8

@@ -9,22 +9,17 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/batching.html.md"""
 # %% auto #0
 __all__ = ['logger', 'Job', 'take', 'warm_up', 'run_batch', 'Unavailable', 'Batcher']
 
-# %% ../nbs/09a_batching.ipynb #3d1a3f1f
-import os
-
-# %% ../nbs/09a_batching.ipynb #410c2c55
-if 'OMP_WAIT_POLICY' not in os.environ: os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
-
-# %% ../nbs/09a_batching.ipynb #9f780726
+# %% ../nbs/09a_batching.ipynb #3a82f2fc
 import asyncio, json, logging, time
 from queue import Empty, SimpleQueue
 from threading import Thread
+
+from .core import DogBreedError # before PyTorch: decides how its threads wait
 
 import numpy as np
 import torch
 
 from .artifact import Model
-from .core import DogBreedError
 from .inference import forward
 
 # %% ../nbs/09a_batching.ipynb #c4b46651

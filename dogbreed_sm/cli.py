@@ -9,19 +9,18 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/cli.html.md"""
 # %% auto #0
 __all__ = ['run_demo', 'run_audit', 'run_train', 'run_evaluate', 'run_serve', 'run_predict', 'parser', 'main']
 
-# %% ../nbs/18_cli.ipynb #49e3037c
-import argparse, os, sys
+# %% ../nbs/18_cli.ipynb #dc7597e2
+import argparse, sys
 from pathlib import Path
 
 from .core import DogBreedError
 
-# %% ../nbs/18_cli.ipynb #3985fa45
+# %% ../nbs/18_cli.ipynb #8da760c5
 def run_demo(
     a, # `data`, `weights`, `out`, and `rest`: hyperparameters as `--name value`
 )->int: # 0
     "Draw or take photos, train, serve and ask"
     from dogbreed_sm.demo import demo, screen
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # as `dogbreed_sm.train` has it
     print('dogbreed demo: a dog classifier, from photos to a served prediction\n', flush=True)
     result = demo(a.data, a.weights, a.out, _pairs(a.rest), lambda s: print(s, flush=True))
     print(screen(result))

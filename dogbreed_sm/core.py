@@ -301,5 +301,8 @@ def run_manifest(
     "What one has to know to repeat a run"
     return dict(created=datetime.now(timezone.utc).isoformat(timespec='seconds'), versions=versions(), machine=machine(), **facts)
 
+# %% ../nbs/00_core.ipynb #22db4898
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 # %% ../nbs/00_core.ipynb #050b445b
 warnings.filterwarnings('ignore', message=r'.*torch\.jit\.script.*')

@@ -11,17 +11,17 @@ __all__ = ['STAGES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'ConcatPool', 'new_head', 
            'imagenet_weights', 'load_body', 'pretrained', 'stages', 'trained_batch_norms', 'normalise', 'has_bf16',
            'pick_precision', 'autocast']
 
-# %% ../nbs/00c_resnet.ipynb #b0d3e461
+# %% ../nbs/00c_resnet.ipynb #44373a17
 from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
+
+from .core import ARCHS, BadHyperparameter, BadWeights
 
 import torch
 from torch import nn, Tensor
 from safetensors.torch import load_file
 from torchvision import models
-
-from .core import ARCHS, BadHyperparameter, BadWeights
 
 # %% ../nbs/00c_resnet.ipynb #fe06a785
 class ConcatPool(nn.Module):

@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/serve.html.md"""
 __all__ = ['CORES', 'logger', 'ServerProcess', 'Settings', 'new_metrics', 'read_body', 'Endpoint', 'outcome', 'predict',
            'invocations', 'make_app', 'Guarded', 'Draining', 'listen', 'serve', 'main', 'start_server', 'serving']
 
-# %% ../nbs/10_serve.ipynb #6752f3af
+# %% ../nbs/10_serve.ipynb #c5d9f2d7
 import argparse, asyncio, json, logging, os, signal, socket, subprocess, sys, tempfile, time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 from uuid import uuid4
 
+from .core import BadArtifact, BadRequest, DogBreedError # before PyTorch: decides how its threads wait
+
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
@@ -31,9 +33,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from .batching import Batcher, Job, Unavailable # before PyTorch: sets how its threads wait
 from .artifact import load_model
-from .core import BadArtifact, BadRequest, DogBreedError
+from .batching import Batcher, Job, Unavailable
 from .images import MAX_PIXELS
 from .inference import MAX_INSTANCES, Prediction, negotiate, output_fn, parse_request, prepare
 

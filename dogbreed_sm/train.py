@@ -233,7 +233,7 @@ def _sigterm(request_stop):
     try: yield
     finally: signal.signal(signal.SIGTERM, old)
 
-# %% ../nbs/08_train.ipynb #ebd4a637
+# %% ../nbs/08_train.ipynb #06dc049b
 def _fail(env, message, code):
     print(f'error: {message}', file=sys.stderr, flush=True)
     if env and env.is_job and not world()[0]: write_atomic(env.output_dir/'failure', message)
@@ -245,7 +245,6 @@ def main(
     log=None, # Gets metric lines and messages; `None`: standard output
 )->int: # Exit code
     "Train as a command or as a job"
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     env = job_env()
     try:
         hps, data, out = parse_args(sys.argv[1:] if argv is None else argv, prog)
