@@ -2,17 +2,18 @@
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do $$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3,11),(3,12)))' 2>/dev/null && echo $$p && break; done)
-READY  := $(VENV)/.ready
+# the environment is made anew when the content of one of these changes; nbdev-export touches some of them
+READY  := $(VENV)/.ready-$(shell cat settings.ini setup.py pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
 .PHONY: help demo test lint export docs readme constraints hooks clean
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(READY): settings.ini setup.py pyproject.toml constraints.txt
+$(READY):
 	@test -n "$(PYTHON)" || { echo "dogbreed_sm needs Python 3.11 or 3.12: install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@bash .ci/setup "$(PYTHON)" "$(VENV)"
-	@touch $@
+	@rm -f $(VENV)/.ready-*; touch $@
 
 demo: $(READY) ## Draw dogs, train, evaluate, pack, serve and predict (about 2 minutes)
 	@$(BIN)/dogbreed demo $(ARGS)
