@@ -187,7 +187,7 @@ def after_epoch(self:FineTune,
     self.log(metric_line(p.epoch-1, metrics))
     if self.checkpoint: save_checkpoint(self.checkpoint, self.learn, p, dict(best=self.best, start=self.start), self.run)
 
-# %% ../nbs/03a_finetune.ipynb #c9bf3bfd
+# %% ../nbs/03a_finetune.ipynb #7e4b8aea
 @patch
 def phase(self:FineTune,
     unfreeze:str, # First stage that trains, or `'all'`
@@ -200,22 +200,22 @@ def phase(self:FineTune,
     p, learn = self.progress, self.learn
     if p.epoch>=first+epochs or p.stopped: return
     learn.create_opt()
-    learn.freeze_to(stage_index(unfreeze))
+    learn.freeze_to(min(stage_index(unfreeze), learn.new_stage))
     if p.epoch>first: learn.opt.load_state_dict(self.opt_state)
     steps = len(learn.dls.train)*(first+epochs-p.epoch)
     self.bar = tqdm(total=steps, desc=f'Training {unfreeze}', leave=False, disable=not sys.stderr.isatty() or bool(rank_distrib()))
     with learn.no_bar(), learn.no_logging(), self.bar:
         learn.fit_one_cycle(epochs, lr_max, start_epoch=p.epoch-first, cbs=[RunCallback(self, first)], **schedule)
 
-# %% ../nbs/03a_finetune.ipynb #631a98ed
+# %% ../nbs/03a_finetune.ipynb #03a21ec9
 def stage_rates(
     lr:float, # Highest learning rate of the head while the body was frozen
-    scratch:bool=False, # Did the network start from random weights?
+    new_stage:int=5, # First stage that was never trained, an index into `STAGES`
 )->list: # Highest learning rate of each stage, in the order of `STAGES`
     "Learning rates for the unfrozen epochs"
-    return [lr]*len(STAGES) if scratch else [lr/2*.4**(len(STAGES)-1-i) for i in range(len(STAGES))]
+    return [lr if new_stage==0 else lr/2*.4**max(0, new_stage-i) for i in range(len(STAGES))]
 
-# %% ../nbs/03a_finetune.ipynb #4b89ec44
+# %% ../nbs/03a_finetune.ipynb #8543074c
 @patch
 def fit(self:FineTune,
     epochs:int, # Epochs after the frozen ones
@@ -226,12 +226,12 @@ def fit(self:FineTune,
     "Train the head, then more of the network, or what an earlier process left to do"
     p, learn = self.progress, self.learn
     if p.lr is None:
-        learn.create_opt(); learn.freeze_to(stage_index('head' if freeze_epochs else unfreeze))
+        learn.create_opt(); learn.freeze_to(min(stage_index('head' if freeze_epochs else unfreeze), learn.new_stage))
         set_epoch(learn.dls, 0, self.seed) # the range test, too, must come out alike when it is repeated
         p.lr = from_first(find_lr(learn)) if lr=='auto' else lr
     self.phase('head', 0, freeze_epochs, p.lr, pct_start=.25)
     if p.epoch==freeze_epochs>0: self.start = _cpu(plain_model(learn.model).state_dict())
-    self.phase(unfreeze, freeze_epochs, epochs, stage_rates(p.lr, learn.scratch), pct_start=.25)
+    self.phase(unfreeze, freeze_epochs, epochs, stage_rates(p.lr, learn.new_stage), pct_start=.25)
 
 # %% ../nbs/03a_finetune.ipynb #9eb8c7ea
 def blended(

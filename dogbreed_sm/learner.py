@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/learner.html.md"""
 __all__ = ['OPTIMIZERS', 'split_stages', 'stage_index', 'KeepNorms', 'Autocast', 'precision_callback', 'dog_metrics', 'score',
            'dog_learner', 'find_lr']
 
-# %% ../nbs/03_learner.ipynb #1c4fde78
+# %% ../nbs/03_learner.ipynb #9ea45a18
 import tempfile, warnings
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from fastai.optimizer import Adam, SGD
 from torch import nn
 
 from .loaders import class_weights
-from .resnet import STAGES, autocast, build_resnet, pick_precision, pretrained, stages, trained_batch_norms
+from .resnet import STAGES, autocast, build_resnet, first_new_stage, pick_precision, pretrained, stages, trained_batch_norms
 
 # %% ../nbs/03_learner.ipynb #06bfe26c
 def split_stages(
@@ -105,7 +105,7 @@ def score(
 # %% ../nbs/03_learner.ipynb #7c222e3a
 OPTIMIZERS = {'adamw': partial(Adam, decouple_wd=True), 'adam': partial(Adam, decouple_wd=False), 'sgd': partial(SGD, mom=.9)}
 
-# %% ../nbs/03_learner.ipynb #d281a221
+# %% ../nbs/03_learner.ipynb #11ef5f96
 def dog_learner(
     dls:DataLoaders, # What `dog_dls` gave
     arch:str='resnet18', # One of `ARCHS`
@@ -130,7 +130,7 @@ def dog_learner(
     cbs = [KeepNorms(trained_batch_norms(net)), precision_callback(pick_precision(precision, dls.device)), *([MixUp(mixup)] if mixup else []), *(cbs or [])]
     learn = Learner(dls, net.to(dls.device), loss_func=loss, opt_func=OPTIMIZERS[optimizer], lr=lr, splitter=split_stages, cbs=cbs, wd=weight_decay,
         metrics=list(dog_metrics(len(dls.vocab)).values()), train_bn=False, wd_bn_bias=False, path=Path(tempfile.gettempdir()))
-    learn.scratch = str(weights or 'none')=='none'
+    learn.new_stage = first_new_stage(net)
     return learn
 
 # %% ../nbs/03_learner.ipynb #9cea51b7

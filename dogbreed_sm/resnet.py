@@ -8,8 +8,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/resnet.html.md"""
 
 # %% auto #0
 __all__ = ['STAGES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'ConcatPool', 'new_head', 'build_resnet', 'read_weights',
-           'imagenet_weights', 'load_body', 'pretrained', 'stages', 'trained_batch_norms', 'normalise', 'has_bf16',
-           'pick_precision', 'autocast']
+           'imagenet_weights', 'load_body', 'pretrained', 'stages', 'trained_batch_norms', 'first_new_stage',
+           'normalise', 'has_bf16', 'pick_precision', 'autocast']
 
 # %% ../nbs/00c_resnet.ipynb #44373a17
 from contextlib import nullcontext
@@ -124,6 +124,15 @@ def trained_batch_norms(
     "The batch-norm layers that come from pretraining"
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     return [m for m in norms if m.running_mean.abs().sum()>0 or (m.running_var-1).abs().sum()>0]
+
+# %% ../nbs/00c_resnet.ipynb #79e131a0
+def first_new_stage(
+    net:nn.Module, # A network of `build_resnet` with its pretrained weights
+)->int: # Index into `STAGES`; that of the head where the whole body is pretrained
+    "The first stage that was never trained"
+    known = set(map(id, trained_batch_norms(net)))
+    new = [any(isinstance(m, nn.BatchNorm2d) and id(m) not in known for o in ms for m in o.modules()) for ms in stages(net).values()]
+    return new.index(True) if True in new else len(STAGES)-1
 
 # %% ../nbs/00c_resnet.ipynb #68e49e1f
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
