@@ -99,37 +99,37 @@ def load_checkpoint(
     if differ := [k for k in run if c['run'].get(k)!=run[k]]: return log(f"{file} is of a run with other {', '.join(differ)}: starting afresh")
     return c | dict(progress=Progress(**c['progress']))
 
-# %% ../nbs/03a_finetune.ipynb #3b6cb82f
+# %% ../nbs/03a_finetune.ipynb #d336398d
 class RunCallback(Callback):
     "Connect a phase of training to its run"
     order = 65 # after the Recorder (50) and the schedule (60), before SkipToEpoch (70)
     def __init__(self,
         run, # The `FineTune` this phase belongs to
         first:int, # The phase's first epoch, counted over the run
-    ): self.run, self.first = run, first
+    ): self.of, self.first = run, first
 
     @property
-    def skipped(self): return self.first+self.epoch<self.run.progress.epoch
+    def skipped(self): return self.first+self.epoch<self.of.progress.epoch
 
     def before_epoch(self):
-        set_epoch(self.dls, self.first+self.epoch, self.run.seed, rank_distrib())
+        set_epoch(self.dls, self.first+self.epoch, self.of.seed, rank_distrib())
         self.losses, self.seen, self.started, self.ended = 0., 0, time.perf_counter(), None
 
     def after_batch(self):
         if not self.training: return
         self.losses, self.seen = self.losses+self.loss.detach()*len(self.y), self.seen+len(self.y)
-        self.run.tick()
-        if self.run.stop_requested: self._stop(self.run.stop_requested)
+        self.of.tick()
+        if self.of.stop_requested: self._stop(self.of.stop_requested)
 
     def after_train(self): self.ended = time.perf_counter()
 
     def after_epoch(self):
-        if self.skipped or self.run.progress.stopped: return
-        self.run.after_epoch(self._metrics())
-        if self.run.progress.stopped: raise CancelFitException
+        if self.skipped or self.of.progress.stopped: return
+        self.of.after_epoch(self._metrics())
+        if self.of.progress.stopped: raise CancelFitException
 
     def _stop(self, why):
-        self.run.progress.stopped = why
+        self.of.progress.stopped = why
         raise CancelFitException
 
     def _metrics(self):
