@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12; do $$p -c 'import sys;
 READY  := $(VENV)/.ready-$(shell cat settings.ini setup.py pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
-.PHONY: help demo test lint export docs readme constraints hooks clean
+.PHONY: help demo test oracles lint export docs readme constraints hooks clean
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -21,8 +21,14 @@ demo: $(READY) ## Draw dogs, train, evaluate, pack, serve and predict (about 2 m
 test: $(READY) ## Run every notebook as a test, the slow cells too
 	@$(BIN)/python .ci/test_notebooks.py --flags slow,real $(ARGS)
 
+oracles: $(READY) ## Foreign clients (SageMaker SDK v2 and v3, AWS CLI) and AWS's own toolkits against the local SageMaker; each in an environment of its own
+	@$(BIN)/python .ci/oracles/run.py $(ARGS)
+	@$(BIN)/python .ci/oracles/toolkit.py $(VENV)/oracles/toolkit
+	@$(BIN)/python .ci/oracles/serving.py $(VENV)/oracles/serving
+	@$(BIN)/python .ci/oracles/dockerfile.py $(VENV)/oracles/image
+
 lint: $(READY) ## Style of the hand-written files
-	@$(BIN)/ruff check setup.py train.py .ci benchmarks
+	@$(BIN)/ruff check setup.py train.py inference.py .ci benchmarks
 
 export: $(READY) ## Modules and README from the notebooks, outputs kept, metadata cleaned
 	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean

@@ -9,10 +9,10 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/core.html.md"""
 
 # %% auto #0
 __all__ = ['IMAGE_PROBLEMS', 'ClassName', 'METRICS', 'ARCHS', 'DogBreedError', 'BadHyperparameter', 'BadDataset', 'BadWeights',
-           'BadArtifact', 'BadImage', 'BadRequest', 'class_name', 'spoken', 'metric_line', 'parse_metric_line',
-           'metric_definitions', 'Hyperparameters', 'allowed_values', 'parse_value', 'parse_hyperparameters', 'JobEnv',
-           'job_env', 'write_atomic', 'file_sha256', 'progress', 'seed_everything', 'epoch_seed', 'versions', 'machine',
-           'run_manifest']
+           'BadArtifact', 'BadFeatures', 'BadImage', 'BadRequest', 'class_name', 'spoken', 'metric_line',
+           'parse_metric_line', 'metric_definitions', 'Hyperparameters', 'allowed_values', 'parse_value',
+           'parse_hyperparameters', 'JobEnv', 'job_env', 'write_atomic', 'file_sha256', 'progress', 'seed_everything',
+           'epoch_seed', 'versions', 'machine', 'run_manifest']
 
 # %% ../nbs/00_core.ipynb #1d4ee029
 import json, os, platform, random, re, sys, tempfile, time, warnings
@@ -26,12 +26,13 @@ from typing import get_args
 
 from tqdm import tqdm
 
-# %% ../nbs/00_core.ipynb #efd72f5d
+# %% ../nbs/00_core.ipynb #01210a07
 class DogBreedError(Exception): "A mistake that the user can mend; the message says what was wrong and what to do"
 class BadHyperparameter(DogBreedError): "An unknown hyperparameter, or a value it can't have"
 class BadDataset(DogBreedError): "A folder that can't be trained on: no photos, an empty class, an empty split"
 class BadWeights(DogBreedError): "Pretrained weights that are missing or don't fit the architecture"
 class BadArtifact(DogBreedError): "A model artifact that is incomplete, damaged, or not one of ours"
+class BadFeatures(DogBreedError): "A store of features that is incomplete, damaged, or doesn't fit what is asked of it"
 
 # %% ../nbs/00_core.ipynb #be9a0589
 IMAGE_PROBLEMS = 'empty file', 'not an image', 'truncated', 'corrupt', 'bomb', 'unreadable'
@@ -100,7 +101,7 @@ def metric_definitions(
     number = r'(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)'
     return [{'Name':k, 'Regex':f'"{re.escape(k)}": {number}'} for k in METRICS]
 
-# %% ../nbs/00_core.ipynb #1897307a
+# %% ../nbs/00_core.ipynb #dbcf0d5e
 ARCHS = 'resnet18', 'resnet34', 'resnet50'
 
 def _hp(default, help, **limits): return field(default=default, metadata=dict(help=help, **limits))
@@ -129,7 +130,18 @@ class Hyperparameters:
     class_weights:str = _hp('none', 'Weigh classes in the loss by the inverse of their count', choices=('none','balanced'))
     precision:str = _hp('auto', 'Arithmetic; auto: bf16 where the processor has it, else fp32', choices=('auto','fp32','bf16','fp16'))
     early_stopping_patience:int = _hp(0, 'Stop after this many epochs without a better validation loss; 0: never', lo=0, hi=1000)
+    features:str = _hp('none', 'Features of the frozen body, computed once. frozen: for the frozen epochs of this run; only: this run extracts them and trains nothing', choices=('none','frozen','only'))
+    views:int = _hp(2, 'Augmented versions of each training photo among the features; 0: the photo as it is', lo=0, hi=1000)
+    cut:str = _hp('pool', 'Where features are taken: after the pooling, or as maps after a stage', choices=('layer1','layer2','layer3','pool'))
     workers:int = _hp(-1, 'Loader processes; -1: what suits the machine', lo=-1, hi=128)
+    profiler:str = _hp('on', 'Sample the machine, time every step, and judge by the profiler rules', choices=('on','off'))
+    profiler_interval:int = _hp(500, 'Time between two samples of the machine, ms; one of 100, 200, 500, 1000, 5000, 60000', lo=100, hi=60000)
+    profiled_steps:int = _hp(3, 'Steps of each fit that are recorded with every operator; 0: none', lo=0, hi=100)
+    report:str = _hp('on', 'Write report.html and report.ipynb at the end', choices=('on','off'))
+    profiler_preset:str = _hp('local', "Whose reading of the profiler rules: local, or sagemaker with its patience", choices=('local','sagemaker'))
+    debugger:str = _hp('on', 'Tensors saved while training: on, their reductions; full, whole ones', choices=('on','full','off'))
+    save_interval:int = _hp(0, 'Training steps between two saves of tensors; 0: by the length of the run', lo=0, hi=1_000_000)
+    rules:str = _hp('local', 'Rules that judge the run: local or sagemaker (all of them, with these defaults), none, or names with commas between')
     seed:int = _hp(42, 'Fixes initial weights, shuffling and augmentation', lo=0, hi=2**31-1)
 
 # %% ../nbs/00_core.ipynb #53fdafd4

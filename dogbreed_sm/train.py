@@ -8,10 +8,11 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/train.html.md"""
 
 # %% auto #0
 __all__ = ['training_parser', 'parse_args', 'data_source', 'weights_source', 'world', 'process_group', 'distributed',
-           'first_on_machine', 'alone', 'from_scratch', 'write_outputs', 'train', 'main']
+           'first_on_machine', 'alone', 'from_scratch', 'write_outputs', 'run_rules', 'attach_debugger',
+           'feature_store', 'extract', 'fitting', 'train_on_features', 'train', 'main']
 
-# %% ../nbs/08_train.ipynb #3698ed29
-import argparse, json, os, signal, sys, time
+# %% ../nbs/08_train.ipynb #90e8f1a6
+import argparse, json, os, shutil, signal, sys, time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 from .core import (BadDataset, BadHyperparameter, BadWeights, DogBreedError, Hyperparameters, JobEnv, allowed_values, job_env, metric_line,
     parse_hyperparameters, run_manifest, write_atomic)
 
-# %% ../nbs/08_train.ipynb #342799e3
+# %% ../nbs/08_train.ipynb #ad5c1438
 class _Parser(argparse.ArgumentParser):
     def error(self,
         message:str, # What argparse found wrong
@@ -30,7 +31,7 @@ def training_parser(
 )->argparse.ArgumentParser: # Raises `BadHyperparameter` for a mistake
     "The arguments of training"
     p = _Parser(prog=prog, description='Fine-tune a ResNet on folders of labelled photos.', allow_abbrev=False)
-    p.add_argument('--data', metavar='DIR', help='folder of <split>/<class>/<photo> or <class>/<photo>; in a job the channels train, valid and test, or training')
+    p.add_argument('--data', metavar='DIR', help='folder of <split>/<class>/<photo> or <class>/<photo>, or of features that --features only left; in a job the channels train, valid and test, or training, or features')
     p.add_argument('--out', metavar='DIR', default='runs/last', help='where the run goes (default: %(default)s); in a job the folders under /opt/ml')
     g = p.add_argument_group('hyperparameters')
     for f in fields(Hyperparameters):
@@ -49,14 +50,15 @@ def parse_args(
     given = {k:v for k,v in vars(a).items() if v is not None and k not in ('data','out')}
     return parse_hyperparameters(given), a.data, Path(a.out)
 
-# %% ../nbs/08_train.ipynb #fe5ab9e7
+# %% ../nbs/08_train.ipynb #ffd6027b
 def data_source(
     env:JobEnv, # Folders of the run
     data:str=None, # `--data`; wins over channels
-): # What `find_photos` takes
+): # What `find_photos` takes, or the channel `features` by itself
     "The folder or channels with the photos"
     if data: return Path(data)
-    c = {k:v for k,v in env.channels.items() if k!='weights'}
+    if 'features' in env.channels: return {'features':env.channels['features']}
+    c = {k:v for k,v in env.channels.items() if k not in ('weights','code','sm_drivers')} # the SDKs have channels of their own
     if set(c)&{'train','valid','validation','val','test'}: return c
     if c: return next(iter(c.values()))
     raise BadDataset('no data: give --data DIR, or in a job the channels train, valid and test')
@@ -133,7 +135,7 @@ def from_scratch(
     "The recipe for a network without pretrained weights"
     return replace(hps, freeze_epochs=0, epochs=hps.freeze_epochs+hps.epochs, unfreeze='all', blend=0., train_size=hps.train_size or hps.image_size)
 
-# %% ../nbs/08_train.ipynb #60c4858b
+# %% ../nbs/08_train.ipynb #64aaaa95
 def write_outputs(
     env:JobEnv, # Folders of the run
     learn, # The trained `Learner`
@@ -148,7 +150,7 @@ def write_outputs(
     from dogbreed_sm.artifact import save_artifact
     metrics = {f'{s}:{k}':v for s,e in evaluations.items() for k,v in e.metrics.items()}
     temperature = next((e.temperature for e in evaluations.values()), 1.)
-    save_artifact(plain_model(learn.model), env.model_dir, learn.dls.vocab, hps.arch, hps.image_size, temperature, metrics, asdict(hps), learn.dls.pixels.data_hash)
+    save_artifact(getattr(learn, 'net', plain_model(learn.model)), env.model_dir, learn.dls.vocab, hps.arch, hps.image_size, temperature, metrics, asdict(hps), learn.dls.pixels.data_hash)
     write_atomic(env.data_dir/'history.csv', run.table().to_csv())
     for s,e in evaluations.items(): write_atomic(env.data_dir/f'predictions_{s}.csv', e.photos.to_csv(index=False))
     p = run.progress
@@ -156,6 +158,124 @@ def write_outputs(
         classes=learn.dls.vocab, photos=learn.dls.pixels.photos.table.split.value_counts().to_dict(), data_hash=learn.dls.pixels.data_hash, skipped=skipped, seconds=seconds)
     write_atomic(env.data_dir/'run.json', json.dumps(record, indent=1))
     return record
+
+# %% ../nbs/08_train.ipynb #9d4c009b
+def run_rules(
+    env:JobEnv, # Folders of the run
+    rules='local', # As `make_rules` takes them
+    log=print, # Hears what isn't done here
+)->list: # `Rule`s: those, and the ones of the job's request
+    "The rules that judge this run"
+    from dogbreed_sm.watch import make_rules, rule_from_configuration
+    file = env.model_dir.parent/'input'/'config'/'debugruleconfigurations.json'
+    asked = json.loads(file.read_text()) if env.is_job and file.is_file() else []
+    return make_rules(rules) + [rule_from_configuration(c, log=log) for c in asked]
+
+def attach_debugger(
+    learn, # What `dog_learner` gave
+    run, # Its `FineTune`
+    hps:Hyperparameters, # As parsed
+    env:JobEnv, # Folders of the run
+    rules:list, # `Rule`s
+    log=print, # Hears of findings, and when nothing is saved
+): # The `WatchRules`, or `None` with the debugger off
+    "Save tensors while training, and let rules judge them"
+    if hps.debugger=='off': return None
+    from dogbreed_sm.debugger import SaveTensors, job_hook_config
+    from dogbreed_sm.watch import WatchRules
+    config = job_hook_config(env.model_dir.parent) if env.is_job else None
+    save = SaveTensors(env.data_dir/'debug', config, hps.save_interval, hps.debugger=='full', (hps.freeze_epochs+hps.epochs)*len(learn.dls.train), run.progress.epoch,
+        info=dict(classes=list(learn.dls.vocab)), log=log)
+    def stop(why): run.progress.stopped = why
+    watch = WatchRules(save.folder, rules, stop, env.data_dir/'rules.json', log)
+    learn.add_cbs([watch] if world()[0] else [save, watch])
+    return watch
+
+# %% ../nbs/08_train.ipynb #1760f6d9
+def feature_store(
+    data:Path|dict, # What `data_source` gave
+)->Path|None: # The folder of a store; `None`: these are photos
+    "The store of features that the data is, if it is one"
+    if isinstance(data, dict): return data.get('features')
+    return Path(data) if (Path(data)/'features.json').is_file() else None
+
+def _features(pixels, hps, weights, device, root=None, cut='pool'):
+    from dogbreed_sm.features import extract_features
+    return extract_features(pixels, hps.arch, weights, hps.image_size, hps.views, cut, hps.train_size, hps.min_scale, hps.seed, hps.precision, root, device)
+
+def _new_run(learn, hps, env, log, store, **facts):
+    "A `FineTune`; one whose head trains on `store`, where there is a store of vectors"
+    from dogbreed_sm.finetune import FineTune
+    from dogbreed_sm.heads import HeadRun
+    args = env.checkpoint_dir/'checkpoint.pt', dict(hyperparameters=_what_trains(hps), **facts), hps.early_stopping_patience, hps.seed, log
+    return HeadRun(learn, store, *args) if store and store.cut=='pool' else FineTune(learn, *args)
+
+# %% ../nbs/08_train.ipynb #88ac2d1d
+def extract(
+    hps:Hyperparameters, # As parsed
+    data:Path|dict, # What `find_photos` takes
+    env:JobEnv, # Folders of the run
+    weights:str='imagenet', # What `dog_learner` takes
+    log=print, # Gets messages
+)->dict: # What `run.json` holds
+    "Compute features and leave the store as the run's artifact"
+    clock = _Clock()
+    import torch
+    from dogbreed_sm.cache import decode_once
+    from dogbreed_sm.images import short_side
+    if world()[0]: return {}
+    clock('start')
+    pixels, root = decode_once(data, short_side(hps.image_size), log=log), env.checkpoint_dir/'features' if env.is_job and env.checkpoint_dir.is_dir() else None
+    clock('decode')
+    store = _features(pixels, hps, weights, 'cuda' if torch.cuda.is_available() else 'cpu', root, hps.cut)
+    clock('extract')
+    (env.model_dir/'features.json').unlink(missing_ok=True)
+    env.model_dir.mkdir(parents=True, exist_ok=True)
+    for f in ('body.safetensors', 'photos.csv', *(f'{s}.bin' for s in store.meta['layout']), 'features.json'):
+        shutil.copyfile(store.folder/f, env.model_dir/f'.{f}')
+        os.replace(env.model_dir/f'.{f}', env.model_dir/f)
+    if root: shutil.rmtree(root)
+    record = run_manifest(hyperparameters=asdict(hps), features=store.meta['facts'], classes=store.classes, photos=store.photos.table.split.value_counts().to_dict(), data_hash=store.data_hash, seconds=clock.seconds)
+    write_atomic(env.data_dir/'run.json', json.dumps(record, indent=1))
+    log(repr(store))
+    return record
+
+# %% ../nbs/08_train.ipynb #74183ab7
+def fitting(
+    hps:Hyperparameters, # As parsed
+    store, # A `Features`
+)->Hyperparameters: # With the phases that are possible behind the cut
+    "The recipe for a store of features"
+    from dogbreed_sm.heads import fitting_stage
+    for k in ('arch','image_size'):
+        if getattr(hps, k)!=getattr(store, k): raise BadHyperparameter(f'{k}={getattr(hps, k)!r}: the features were made with {k}={getattr(store, k)!r}, give that')
+    if store.cut=='pool': return replace(hps, freeze_epochs=hps.freeze_epochs+hps.epochs, epochs=0, unfreeze='head', blend=0.)
+    return replace(hps, unfreeze=fitting_stage(store, hps.unfreeze))
+
+def train_on_features(
+    hps:Hyperparameters, # As parsed
+    folder:Path, # A store of features, packed or not
+    env:JobEnv, # Folders of the run
+    log=print, # Gets metric lines and messages
+)->dict: # What `run.json` holds
+    "Train what is behind the cut, evaluate, and write the artifact"
+    clock = _Clock()
+    import torch
+    from dogbreed_sm.features import open_features
+    from dogbreed_sm.heads import feature_learner
+    if world()[0]: return {}
+    store = open_features(folder)
+    hps = replace(fitting(hps, store), report='off')
+    clock('start')
+    with alone():
+        learn = feature_learner(store, hps.batch_size, hps.eval_batch_size, 'cuda' if torch.cuda.is_available() else 'cpu', hidden_units=hps.hidden_units, dropout=hps.dropout,
+            optimizer=hps.optimizer, lr=hps.lr if hps.lr!='auto' else 1e-3, weight_decay=hps.weight_decay, label_smoothing=hps.label_smoothing, mixup=hps.mixup,
+            balanced=hps.class_weights=='balanced', precision=hps.precision, seed=hps.seed)
+        run = _new_run(learn, hps, env, log, store, features=store.meta['facts'])
+        with _sigterm(run.request_stop): run.fit(hps.epochs, hps.freeze_epochs, hps.unfreeze, hps.lr)
+        run.settle(hps.blend)
+        clock('train')
+        return _finish(env, learn, run, hps, clock, [], log, None)
 
 # %% ../nbs/08_train.ipynb #ad970b61
 class _Clock:
@@ -179,20 +299,31 @@ def _evaluations(learn):
     t = fit_temperature(logits, y)
     return {s:evaluate(learn, s, t) for s in ('valid','test')[:len(learn.dls.loaders)-1]}
 
-# %% ../nbs/08_train.ipynb #b76201cb
+# %% ../nbs/08_train.ipynb #b3481cea
 def train(
     hps:Hyperparameters, # As parsed
-    data:Path|dict, # What `find_photos` takes
+    data:Path|dict, # What `find_photos` takes, or a store of features
     env:JobEnv, # Folders of the run
     weights:str='imagenet', # What `dog_learner` takes
     log=print, # Gets metric lines and messages
+    rules=None, # Rules that judge the run, as `make_rules` takes them; `None`: by the hyperparameter
 )->dict: # What `run.json` holds; `stopped` says why a run ended early
-    "Fine-tune on `data`, evaluate, and write the artifact"
+    "Fine-tune on `data`, evaluate, and write the artifact; or extract features, or train on them"
+    if store := feature_store(data): return train_on_features(hps, store, env, log)
+    if hps.features=='only': return extract(hps, data, env, weights, log)
+    from dogbreed_sm.profiler import RunProfiler, profiler_settings
+    settings = profiler_settings(hps, env)
+    rules = run_rules(env, hps.rules if rules is None else rules, log) if hps.debugger!='off' else []
+    with RunProfiler(env.data_dir/'profiler', settings if not world()[0] else replace(settings, on=False), log) as profiler: return _train(hps, data, env, weights, log, profiler, rules)
+
+def _what_trains(hps): return {k:v for k,v in asdict(hps).items() if not k.startswith('profile') and k not in ('debugger','save_interval','rules','report')}
+
+def _train(hps, data, env, weights, log, profiler, rules):
     clock = _Clock()
     import torch
     from dogbreed_sm.cache import decode_once
-    from dogbreed_sm.finetune import FineTune
     from dogbreed_sm.images import short_side
+    from dogbreed_sm.watch import closing_line
     hps = from_scratch(hps) if weights=='none' else hps
     cuda, (rank, local, _), skipped = torch.cuda.is_available(), world(), []
     device = f'cuda:{local}' if cuda else 'cpu'
@@ -203,26 +334,33 @@ def train(
         if not rank: [log(s) for s in skipped]
         clock('decode')
         learn = _learner(pixels, hps, weights, device)
-        run = FineTune(learn, env.checkpoint_dir/'checkpoint.pt', dict(hyperparameters=asdict(hps), weights=weights, data=pixels.data_hash),
-            hps.early_stopping_patience, hps.seed, log)
+        store = first_on_machine(lambda: _features(pixels, hps, weights, device)) if hps.features=='frozen' and hps.freeze_epochs else None
+        run = _new_run(learn, hps, env, log, store, weights=weights, data=pixels.data_hash)
+        profiler.attach(learn)
+        watch = attach_debugger(learn, run, hps, env, rules, log)
         with _sigterm(run.request_stop), distributed(learn, cuda): run.fit(hps.epochs, hps.freeze_epochs, hps.unfreeze, hps.lr)
     if rank: return {}
     with alone():
+        if watch: log(closing_line(watch.judge()))
         run.settle(hps.blend)
         clock('train')
-        return _finish(env, learn, run, hps, clock, skipped, log)
+        return _finish(env, learn, run, hps, clock, skipped, log, profiler)
 
-# %% ../nbs/08_train.ipynb #14c1da27
-def _finish(env, learn, run, hps, clock, skipped, log):
+# %% ../nbs/08_train.ipynb #0adabfb2
+def _finish(env, learn, run, hps, clock, skipped, log, profiler):
     "Evaluate unless the run was interrupted, and write everything"
     interrupted = run.stop_requested
     if interrupted: log(f'stopped by {interrupted} after {run.progress.epoch} whole epochs; the same call goes on from there')
-    evaluations = {} if interrupted else _evaluations(learn)
+    evaluations = {} if interrupted else _evaluations(run.evaluator() if hasattr(run, 'evaluator') else learn)
     clock('evaluate')
+    if profiler: profiler.judge(env.data_dir/'rules.json'); clock('judge')
     if interrupted and not run.best: return dict(stopped=interrupted)
     record = write_outputs(env, learn, run, hps, evaluations, clock.seconds, skipped)
     if 'test' in evaluations: log(metric_line(run.progress.epoch, {f'test:{k}':v for k,v in evaluations['test'].metrics.items()}))
     if not interrupted and run.checkpoint: run.checkpoint.unlink(missing_ok=True)
+    if hps.report=='on' and not interrupted:
+        from dogbreed_sm.report import try_report
+        try_report(env.data_dir, log)
     return record
 
 @contextmanager

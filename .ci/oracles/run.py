@@ -2,7 +2,7 @@
 
     python .ci/oracles/run.py [--envs DIR] [--only sdk_v2,sdk_v3,cli]      # make oracles
 """
-import argparse, json, os, shutil, subprocess, sys, tempfile, time
+import argparse, json, logging, os, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 from moto.server import ThreadedMotoServer
@@ -29,6 +29,13 @@ def environment(folder, needs):
             subprocess.run([python, '-m', 'pip', 'install', '-q', *needs], check=True)
         ready.write_text('\n'.join(needs))
     return folder/'bin'
+
+
+def quiet(work):
+    "A configuration for the SDKs in which they don't call home"
+    config = work/'config.yaml'
+    config.write_text("SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n")
+    return config
 
 
 def sent(s3, data, bucket):
@@ -80,7 +87,7 @@ def asked(command, bin, env, work):
     "Run a client; its exit status, and what it says it has seen"
     t = time.time()
     r = subprocess.run([str(o) for o in command], cwd=work, env={**env, 'PATH': f'{bin}:{os.environ["PATH"]}'}, capture_output=True, text=True)
-    seen = [o.removeprefix('ORACLE ') for o in r.stdout.splitlines() if o.startswith('ORACLE ')]
+    seen = [o.partition('ORACLE ')[2] for o in r.stdout.splitlines() if 'ORACLE ' in o]
     if r.returncode: print(r.stdout[-3000:], r.stderr[-3000:], sep='\n', file=sys.stderr)
     return r.returncode, seen, time.time()-t
 
@@ -93,13 +100,15 @@ def main():
     envs, only = Path(a.envs).absolute(), a.only.split(',')
     bins = {k: environment(envs/k, NEEDS[k]) for k in only}
     work, moto = Path(tempfile.mkdtemp(prefix='oracles-')), ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
+    logging.getLogger('werkzeug').setLevel(logging.ERROR)
     moto.start()
     s3_url = 'http://{}:{}'.format(*moto.get_host_and_port())
     service = find_or_start(work/'root', s3_endpoint=s3_url)
     failed = 0
     try:
         env = {**os.environ, **service.environment(), 'AWS_ENDPOINT_URL_S3': s3_url, 'AWS_REGION': 'us-east-1', 'HOME': str(work), 'AWS_PAGER': '',
-               'AWS_EC2_METADATA_DISABLED': 'true', 'SAGEMAKER_VALIDATE_ROLE': 'false'}
+               'AWS_EC2_METADATA_DISABLED': 'true', 'SAGEMAKER_VALIDATE_ROLE': 'false',
+               'SAGEMAKER_USER_CONFIG_OVERRIDE': str(quiet(work))}
         s3 = boto3.client('s3', endpoint_url=s3_url, aws_access_key_id='x', aws_secret_access_key='x', region_name='us-east-1')
         s3.create_bucket(Bucket='dogs')
         data = sample_dogs(work/'photos', breeds=3, per_breed=12, size=64, broken=0)
