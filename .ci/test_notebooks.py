@@ -1,4 +1,4 @@
-"Runs the notebooks as tests, two at a time, and closes on the line `N passed, N failed`"
+"Runs the notebooks as tests, a few at a time, and closes on the line `N passed, N failed`"
 import os, subprocess, sys, time
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,8 @@ def main():
     p.add_argument('--flags', default='slow', help='run the cells with these flags as well (slow, cuda, aws, real), comma separated')
     p.add_argument('--only', default='', help='notebooks whose path contains this')
     p.add_argument('--one', help='run this notebook in this process')
-    p.add_argument('--workers', type=int, default=min(2, os.cpu_count() or 1), help='notebooks at a time')
+    several = min(3, (os.cpu_count() or 1)+1)  # many notebooks wait for processes of their own
+    p.add_argument('--workers', type=int, default=several, help='notebooks at a time (default: %(default)s)')
     a = p.parse_args()
     if a.one: return run_here(a.one, a.flags)
     nbs = [o for o in sorted((ROOT/'nbs').rglob('*.ipynb')) if not any(q[0] in '._' for q in o.relative_to(ROOT).parts) and a.only in str(o)]

@@ -99,7 +99,7 @@ def training_job(
         return Job.attach(session, o['TrainingJobName'])
     return train(session, folder, hps, weights=weights, name=unique_name(base), wait=False, log=None)
 
-# %% ../nbs/17a_demo.ipynb #c31eef0a
+# %% ../nbs/17a_demo.ipynb #a28557c4
 def demo(
     data:Path=None, # Folder of photos; `None`: draw dogs
     weights:str=None, # Pretrained weights for real photos: a file, or `'imagenet'`
@@ -118,7 +118,7 @@ def demo(
         steps.done('data', text)
         steps.done('audit', audit_line(audit(folder)))
         job = training_job(session, folder, hps, weights or hps.get('weights'), log)
-        job.wait(log=lambda s: log(for_people(s)))
+        job.wait(log=lambda s: log(for_people(s)) if parse_metric_line(s) or s.startswith('rule ') else None) # the rest is in the job's log
         record = _collect(session, job, out)
         m = record['metrics']
         split = 'test' if 'test:accuracy' in m else 'valid'
@@ -149,7 +149,7 @@ def _deployed(session, job, folder, out, steps, split):
     steps.done('delete', 'endpoint, its configuration and its model are gone')
     return answers
 
-# %% ../nbs/17a_demo.ipynb #58f1841b
+# %% ../nbs/17a_demo.ipynb #3411896b
 def screen(
     result:dict, # What `demo` gave
 )->str: # A screen of text
@@ -161,7 +161,7 @@ def screen(
 
 {s} accuracy {m[f'{s}:accuracy']:.3f}, balanced {m[f'{s}:balanced_accuracy']:.3f}, macro-F1 {m[f'{s}:macro_f1']:.3f}; everything took {sum(result['seconds'].values()):.0f} s
 
-In {out}: model.tar.gz (the artifact), data/history.csv, data/predictions_{s}.csv, data/run.json
+In {out}: model.tar.gz (the artifact); data/report.html (what happened in training), history.csv, predictions_{s}.csv, run.json
 Try next:
   dogbreed jobs --root {out/'sagemaker'}
   dogbreed serve {result['model']}
