@@ -6,7 +6,8 @@ import base64, io, json, os, shutil, subprocess, sys, sysconfig, tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 
-PACKAGES = ['sagemaker-inference==1.10.1', 'sagemaker-pytorch-inference==2.0.25']
+# the second brings an older copy of the first along, and whichever is installed last wins: one after the other
+PACKAGES = ['sagemaker-pytorch-inference==2.0.25', 'sagemaker-inference==1.10.1']
 NEEDS = ['six', 'scipy', 'boto3', 'psutil', 'retrying']
 
 PLUS = 'def model_fn(model_dir): return lambda x: x+1\ndef predict_fn(data, model): return model(data)\n'
@@ -60,6 +61,7 @@ class Request:
     def __init__(self, h): self.h = h
     def get_request_properties(self): return self.h
 class Context:
+    model_name = 'model'
     def __init__(self, h, model_dir): self.request_processor, self.system_properties, self.code, self.kind = [Request(h)], {'model_dir':model_dir}, 200, None
     def set_response_status(self, code=200, phrase='', idx=0): self.code = code
     def set_response_content_type(self, i, v): self.kind = v
@@ -106,7 +108,7 @@ def make(venv):
     uv = shutil.which('uv')
     subprocess.run([uv, 'venv', '-q', '-p', sys.executable, venv] if uv else [sys.executable, '-m', 'venv', venv], check=True)
     install = [uv, 'pip', 'install', '-q', '-p', venv/'bin/python'] if uv else [venv/'bin/python', '-m', 'pip', 'install', '-q']
-    subprocess.run([*install, '--no-deps', *PACKAGES], check=True)
+    for package in PACKAGES: subprocess.run([*install, '--no-deps', package], check=True)
     site = next((venv/'lib').glob('python*'))/'site-packages'
     (site/'torch_of_the_project.pth').write_text(sysconfig.get_path('purelib')+'\n')
     absent = [o for o in NEEDS if subprocess.run([venv/'bin/python', '-c', f'import {o}'], capture_output=True).returncode]
