@@ -37,7 +37,7 @@ def predict_fn(text, model): return [model, text]
 class Crashes:
     "A root, the service that runs on it, and what was ever answered by it"
     def __init__(self, folder, seed):
-        self.folder, self.rng, self.answered, self.n, self.service = Path(folder), random.Random(seed), {}, 0, None
+        self.folder, self.rng, self.answered, self.asked, self.n, self.service = Path(folder), random.Random(seed), {}, set(), 0, None
         self.source = self.folder/'source'
         self.source.mkdir(parents=True)
         (self.source/'train.py').write_text(TRAIN)
@@ -72,6 +72,7 @@ class Crashes:
 
     def stop(self):
         name = f'job-{self.n-1:03}'
+        self.asked.add(name)  # a request that is cut off by a kill may have been taken
         self.sm.stop_training_job(TrainingJobName=name)
         return 'training_job', name
 
@@ -122,7 +123,7 @@ class Crashes:
     def checked_job(self, name, job):
         "What is wrong with a final training job, or None"
         if job['TrainingJobStatus'] == 'Failed': return job.get('FailureReason')
-        if job['TrainingJobStatus'] == 'Stopped': return None
+        if job['TrainingJobStatus'] == 'Stopped': return None if name in self.asked else 'nobody asked it to stop'
         with tarfile.open(self.folder/'out'/name/'output'/'model.tar.gz') as tar: done = tar.extractfile('done').read().decode()
         return None if done == job['HyperParameters']['steps'].strip('"') else f'its model says {done}'
 

@@ -196,7 +196,7 @@ def frozen(args, about):
     results = take_turns({'plain': partial(theirs, args, 'plain'), 'ours': partial(ours, args, base),
                           'ours, 224 px': partial(ours, args, (*base, *EQUAL)),
                           'ours, features': partial(ours, args, (*base, '--features', 'frozen'))}, args.rounds)
-    for name, target, how in (('ours', '', 'default settings'), ('ours, 224 px', '', "the plain script's 224 px crops and linear head"),
+    for name, target, how in (('ours', '>= 6', 'default settings'), ('ours, 224 px', '', "the plain script's 224 px crops and linear head"),
                               ('ours, features', '>= 6', 'features of two augmented views, computed once')):
         record(about, f'{n} frozen epochs, whole process, {how}', results['plain'], results[name], 'wall_s', target,
                f'photo cache cold, files in memory; {passes(results, name)}')
