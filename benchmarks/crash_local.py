@@ -4,10 +4,9 @@
 
 After every restart: each record that was ever answered is there; each status agrees with the processes; at the end each job is final with the output that
 its script wrote, every endpoint answers, and after everything was deleted no process that the service or its jobs started is left."""
-import csv, json, os, random, signal, sys, tarfile, tempfile, time
+import json, os, random, signal, sys, tarfile, tempfile, time
 from argparse import ArgumentParser
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 
 import psutil
@@ -15,8 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import boto3
-from dogbreed_sm.core import machine, versions
 from dogbreed_sm.local import find_or_start
+from rows import append_row
 
 RESULTS = Path(__file__).parent/'results'/'crash_local.csv'
 ROLE, IMAGE = 'arn:aws:iam::000000000000:role/dogbreed', 'dogbreed_sm/local'
@@ -190,12 +189,7 @@ def main():
         counts = {'kills': a.kills, 'jobs': kinds.count('training_job'), 'transforms': kinds.count('transform_job'), 'endpoints': kinds.count('endpoint'),
                   'lost': len(lost), 'stuck': len(stuck), 'lies': len(wrong), 'orphans': len(orphans), 'seconds': round(time.time()-t)}
         for o in (*stuck, *wrong, *orphans): print(o, file=sys.stderr)
-    row = {'date': date.today().isoformat(), **counts, 'machine': json.dumps(machine()), 'versions': json.dumps(versions())}
-    new = not RESULTS.exists()
-    with open(RESULTS, 'a', newline='') as f:
-        w = csv.DictWriter(f, row)
-        if new: w.writeheader()
-        w.writerow(row)
+    append_row(RESULTS, counts)
     print(counts)
     sys.exit(bool(lost or stuck or wrong or orphans))
 

@@ -4,17 +4,16 @@
 
 Two models answer with their own word. While the clients ask without a pause, the endpoint is updated from one to the other and back: no request may fail, and
 none may be answered by the new word and then by the old one. Then its server is killed: errors may come only until it is there again, by itself."""
-import csv, json, os, signal, sys, tarfile, tempfile, threading, time
+import json, os, signal, sys, tarfile, tempfile, threading, time
 from argparse import ArgumentParser
-from datetime import date
 from pathlib import Path
 
 import psutil
 from botocore.config import Config
 
 import boto3
-from dogbreed_sm.core import machine, versions
 from dogbreed_sm.local import find_or_start
+from rows import append_row
 
 RESULTS = Path(__file__).parent/'results'/'endpoint_update.csv'
 ROLE, IMAGE = 'arn:aws:iam::000000000000:role/dogbreed', 'dogbreed_sm/local'
@@ -127,13 +126,8 @@ def main():
         sm.delete_endpoint(EndpointName='dogs')
         time.sleep(2)
         service.close()
-    row = {'date': date.today().isoformat(), **row, 'machine': json.dumps(machine()), 'versions': json.dumps(versions())}
-    new = not RESULTS.exists()
-    with open(RESULTS, 'a', newline='') as f:
-        w = csv.DictWriter(f, row)
-        if new: w.writeheader()
-        w.writerow(row)
-    print({k: v for k, v in row.items() if k not in ('machine', 'versions')})
+    append_row(RESULTS, row)
+    print(row)
     sys.exit(bool(lost))
 
 

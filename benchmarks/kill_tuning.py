@@ -6,19 +6,19 @@ A trial is a training job of a toy script, which writes down that it starts and 
 The last epoch of trial n lasts until its share of the kills has been, so that the kills are spread over the whole tuning job on a fast machine and on a
 slow one. At the end: each trial started once and ended once, is Completed with the accuracy that its hyperparameters give, and the best training job is
 the best of them."""
-import csv, json, math, os, random, signal, sys, tempfile, time
+import json, math, os, random, signal, sys, tempfile, time
 from argparse import ArgumentParser
 from collections import Counter
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 
 import boto3, psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dogbreed_sm.core import machine, versions, write_atomic
+from dogbreed_sm.core import write_atomic
 from dogbreed_sm.local import find_or_start
+from rows import append_row
 
 RESULTS = Path(__file__).parent/'results'/'kill_tuning.csv'
 ROLE, IMAGE, NAME = 'arn:aws:iam::000000000000:role/dogbreed', 'dogbreed_sm/local', 'killed'
@@ -136,15 +136,10 @@ def main():
         time.sleep(2)
         orphans = left(folder)
     for o in (*wrong, *orphans): print(o, file=sys.stderr)
-    row = {'date': date.today().isoformat(), 'kills': kills, 'trials': a.trials, 'parallel': a.parallel, 'trial_seconds': a.seconds, 'faults': len(wrong),
-           'orphans': len(orphans), 'best': round(best, 4), 'seconds': round(time.time()-began),
-           'machine': json.dumps(machine()), 'versions': json.dumps(versions())}
-    new = not RESULTS.exists()
-    with open(RESULTS, 'a', newline='') as f:
-        w = csv.DictWriter(f, row)
-        if new: w.writeheader()
-        w.writerow(row)
-    print({k: v for k, v in row.items() if k not in ('machine', 'versions')})
+    row = {'kills': kills, 'trials': a.trials, 'parallel': a.parallel, 'trial_seconds': a.seconds, 'faults': len(wrong),
+           'orphans': len(orphans), 'best': round(best, 4), 'seconds': round(time.time()-began)}
+    append_row(RESULTS, row)
+    print(row)
     sys.exit(bool(wrong or orphans))
 
 

@@ -4,14 +4,13 @@
 
 The warm start is the time from CreateTrainingJob until everything is imported that `python -m dogbreed_sm.train` imports, in a service that has run a job
 before; the cold one is the same in a new process. They take turns."""
-import csv, json, statistics, subprocess, sys, tempfile, time
+import json, statistics, subprocess, sys, tempfile, time
 from argparse import ArgumentParser
-from datetime import date
 from pathlib import Path
 
 import boto3
-from dogbreed_sm.core import machine, versions
 from dogbreed_sm.local import find_or_start
+from rows import append_row
 
 RESULTS = Path(__file__).parent/'results'/'local_service.csv'
 ROLE, IMAGE = 'arn:aws:iam::000000000000:role/dogbreed', 'dogbreed_sm/local'
@@ -99,13 +98,8 @@ def main():
         for i in range(a.records): sm.create_training_job(**request(f'rec-{i:04}', toy, work/'out', n=i))
         row.update(records=a.records, **described(sm, a.records))
         service.close()
-    row = {'date': date.today().isoformat(), **row, 'machine': json.dumps(machine()), 'versions': json.dumps(versions())}
-    new = not RESULTS.exists()
-    with open(RESULTS, 'a', newline='') as f:
-        w = csv.DictWriter(f, row)
-        if new: w.writeheader()
-        w.writerow(row)
-    print({k: v for k, v in row.items() if k not in ('machine', 'versions')})
+    append_row(RESULTS, row)
+    print(row)
 
 
 if __name__ == '__main__': main()

@@ -8,8 +8,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/local.html.md"""
 __all__ = ['log', 'MAX_REQUEST', 'MAX_PAYLOAD', 'Occupied', 'lock_root', 'root_token', 'make_app', 'run', 'Running', 'find',
            'find_or_start', 'parser', 'main']
 
-# %% ../nbs/11_local.ipynb #0f65c747
-import argparse,asyncio,atexit,fcntl,json,logging,os,re,secrets,signal,socket,subprocess,sys,threading,time
+# %% ../nbs/11_local.ipynb #63cf23b7
+import argparse,atexit,fcntl,json,logging,os,re,secrets,signal,socket,subprocess,sys,threading,time
 from contextlib import asynccontextmanager
 from dataclasses import asdict,dataclass,field,fields
 from pathlib import Path

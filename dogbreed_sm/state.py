@@ -8,12 +8,13 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/state.html.md"""
 __all__ = ['KINDS', 'log', 'OPERATIONS', 'TICKERS', 'AwsError', 'missing', 'taken', 'now', 'shown', 'Records', 'operation',
            'ticker', 'LocalSettings', 'Service', 'add_tags', 'list_tags', 'delete_tags']
 
-# %% ../nbs/10c_state.ipynb #342233db
+# %% ../nbs/10c_state.ipynb #35e7109d
 import base64,json,logging,sqlite3,threading,time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from fastcore.basics import patch
 from .core import DogBreedError
 from .checks import BadSageMakerRequest,check_request
 from .storage import Storage
@@ -99,9 +100,6 @@ class Records:
     def close(self):
         "Close the file"
         with self.lock: self.con.close()
-
-# %% ../nbs/10c_state.ipynb #5921b7e8
-from fastcore.basics import patch
 
 # %% ../nbs/10c_state.ipynb #abbe1e43
 def _columns(kind, r): return kind, r[f'{kind}Name'], r.get(f'{kind}Status'), r['CreationTime'], r.get('LastModifiedTime',r['CreationTime']), json.dumps(r)
