@@ -3,7 +3,7 @@
     python benchmarks/local_service.py [--jobs 200] [--records 1000] [--rounds 5]
 
 The warm start is the time from CreateTrainingJob until everything is imported that `python -m dogbreed_sm.train` imports, in a service that has run a job
-before; the cold one is the same in a new process. They take turns."""
+before and whose pool has loaded; the cold one is the same in a new process. They take turns. With a handful of --jobs the pool has not loaded yet."""
 import json, statistics, subprocess, sys, tempfile, time
 from argparse import ArgumentParser
 from pathlib import Path
