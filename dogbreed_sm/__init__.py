@@ -43,6 +43,7 @@ Modules:
 - `dogbreed_sm.loss_rules`: LossNotDecreasing, Overfit, Overtraining, StalledTraining
 - `dogbreed_sm.models`: Models of the local SageMaker: a name for an artifact and its environment, unpacked without trust when a server or a transform job needs it
 - `dogbreed_sm.phases`: Where a training step goes: data loading, transfer, batch transforms, forward, backward, optimizer; and for a few steps every operator
+- `dogbreed_sm.photofiles`: The bytes of a photo by its reference: a path, or a key in an HDF5 file
 - `dogbreed_sm.predictor`: An endpoint that is there: ask it for breeds, see the photos with the answers, read its log, and take all of it away again
 - `dogbreed_sm.processing`: Processing jobs of the local SageMaker: a Python script, its inputs, and what it writes
 - `dogbreed_sm.profiler`: Sampling, step phases and rules around one training run, as its settings or a job's `profilerconfig.json` ask for
