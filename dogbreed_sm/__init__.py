@@ -65,6 +65,7 @@ Modules:
 - `dogbreed_sm.transform`: A folder of photos labelled in one go: a batch transform job, and its answers as a table
 - `dogbreed_sm.transforms`: Transform jobs of the local SageMaker: every file under an address goes through a model, and beside it appears one `.out`
 - `dogbreed_sm.trial`: What a run saved, from a folder or from S3, as tidy tables: also when a part of it is missing
+- `dogbreed_sm.tuning_requests`: What a hyperparameter tuning job sends: a training job's request, a search space and an objective as one request, checked before it leaves
 - `dogbreed_sm.verdicts`: How a rule ends: a word, a sentence for a reader, the evidence, and what to do next
 - `dogbreed_sm.watch`: Rules that judge while training goes on: which ones, from a request or by name; what they do on a hit; `rules.json` at the end
 - `dogbreed_sm.workers`: Processes that outlive the service which started them: each under a supervisor that writes down its log and its end, started cold or from a process that has PyTorch loaded already"""
