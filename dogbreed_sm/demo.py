@@ -42,8 +42,8 @@ class Steps:
         self.seconds[name], self._t = now-self._t, now
         self.log(f'{len(self.seconds)}  {name:<9}{self.seconds[name]:6.1f} s  {text}')
 
-# %% ../nbs/17a_demo.ipynb #e9a59ae0
-DRAWN = dict(weights='none', image_size=64, train_size=64, freeze_epochs=0, epochs=20, batch_size=32, lr=3e-3, weight_decay=.01, hidden_units=None, dropout=.1,
+# %% ../nbs/17a_demo.ipynb #164d42ad
+DRAWN = dict(weights='none', image_size=64, train_size=64, freeze_epochs=0, epochs=16, batch_size=32, lr=3e-3, weight_decay=.01, hidden_units=None, dropout=.1,
     label_smoothing=0., min_scale=.6)
 
 def demo_data(
@@ -99,7 +99,7 @@ def training_job(
         return Job.attach(session, o['TrainingJobName'])
     return train(session, folder, hps, weights=weights, name=unique_name(base), wait=False, log=None)
 
-# %% ../nbs/17a_demo.ipynb #a28557c4
+# %% ../nbs/17a_demo.ipynb #8b300e0b
 def demo(
     data:Path=None, # Folder of photos; `None`: draw dogs
     weights:str=None, # Pretrained weights for real photos: a file, or `'imagenet'`
@@ -113,7 +113,7 @@ def demo(
     out, steps = Path(out), Steps(log)
     hps = {**(DRAWN if not data else {}), **(hyperparameters or {})}
     parse_hyperparameters({**hps, **(dict(weights=weights) if weights else {})}) # a mistake shows before anything is drawn
-    with Session.local(out/'sagemaker') as session: # started first: it loads PyTorch while dogs are drawn
+    with Session.local(out/'sagemaker', preload=True) as session: # it loads PyTorch while dogs are drawn
         folder, text = demo_data(data, out)
         steps.done('data', text)
         steps.done('audit', audit_line(audit(folder)))

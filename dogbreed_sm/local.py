@@ -245,7 +245,7 @@ def find_or_start(
     atexit.register(r.close)
     return r
 
-# %% ../nbs/11_local.ipynb #525d852e
+# %% ../nbs/11_local.ipynb #1bad3cc2
 def parser()->argparse.ArgumentParser: # Of `dogbreed local`
     "Arguments of the service"
     p = argparse.ArgumentParser(prog='dogbreed local', description='SageMaker on this machine, until Ctrl-C')
@@ -258,6 +258,7 @@ def parser()->argparse.ArgumentParser: # Of `dogbreed local`
     p.add_argument('--cpus', type=int, help='cores that jobs may use together (default: all)')
     p.add_argument('--memory', type=float, help='GiB that jobs may use together (default: the machine\'s)')
     p.add_argument('--warm', type=lambda s:s.lower() in ('1','true','yes'), default=True, help='keep torch and fastai loaded for jobs (default: true)')
+    p.add_argument('--preload', type=lambda s:s.lower() in ('1','true','yes'), default=None, help='load them at once, and not at the first job (default: true in the foreground)')
     p.add_argument('--with-parent', action='store_true', help=argparse.SUPPRESS)
     return p
 
@@ -266,6 +267,7 @@ def main(
 ):
     "Command line of the local SageMaker"
     a = parser().parse_args(argv)
+    if a.preload is None: a.preload = not a.with_parent # nobody waits for a service of the foreground to come up
     logging.basicConfig(stream=sys.stderr, format='%(asctime)s %(levelname)s %(message)s', level=logging.WARNING)
     log.setLevel(logging.INFO)
     try: run(a.root, LocalSettings(**{f.name:getattr(a,f.name) for f in fields(LocalSettings)}), a.port, a.with_parent)

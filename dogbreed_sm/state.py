@@ -209,7 +209,7 @@ def listing(self:Records,
     res = {key:[summary(json.loads(o[2])) for o in rows[:n]]}
     return {**res, 'NextToken':_token(rows[n-1][:2])} if len(rows)>n else res
 
-# %% ../nbs/10c_state.ipynb #b2b60c79
+# %% ../nbs/10c_state.ipynb #461bd179
 log = logging.getLogger('dogbreed_sm.local')
 OPERATIONS,TICKERS = {},[]
 
@@ -239,6 +239,7 @@ class LocalSettings:
     cpus:int|None=None        # Cores that jobs may use together; `None` is all of them
     memory:float|None=None    # GiB that jobs may use together; `None` is the machine's
     warm:bool=True            # Keep a process with torch and fastai loaded, from which jobs start?
+    preload:bool=False        # Load them when the service starts, and not at the first job?
 
 # %% ../nbs/10c_state.ipynb #a8babf24
 class Service:

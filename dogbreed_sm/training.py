@@ -15,7 +15,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/training.html.md"""
 
 # %% auto #0
 __all__ = ['GIB_EACH', 'FINAL', 'GRACE', 'SAVE_EVERY', 'uris', 'refusals', 'budget', 'needs', 'admitted', 'move', 'finish',
-           'artifact_uri', 'create_training_job', 'warm_pool', 'python_version', 'describe_training_job',
+           'artifact_uri', 'create_training_job', 'warm_pool', 'preload', 'python_version', 'describe_training_job',
            'list_training_jobs', 'stop_training_job', 'delete_training_job', 'update_training_job', 'find_metrics',
            'job_metrics', 'metric_values', 'background', 'prepare', 'pack', 'upload', 'save_checkpoints', 'start_host',
            'end_hosts', 'outcome', 'advance_training']
@@ -182,17 +182,25 @@ def create_training_job(svc, request):
     svc.wake()
     return dict(TrainingJobArn=r['TrainingJobArn'])
 
-# %% ../nbs/10f_training.ipynb #2a25ecd9
+# %% ../nbs/10f_training.ipynb #62393229
 def warm_pool(
     svc:Service, # Gets its pool when it is first asked for
 )->Pool|None: # `None` if the settings say so
     "The process with PyTorch loaded, from which jobs start"
     if not svc.settings.warm: return None
-    if svc.pool is None:
-        svc.pool = Pool(svc.settings.python, log=svc.root/'pool.log').start()
-        svc.on_close.append(svc.pool.close)
-    elif svc.pool.proc.poll() is not None and svc.pool._ready: svc.pool.start() # killed; one that never came up isn't tried again
+    with svc.db.lock: # asked for by calls and by tickers
+        if svc.pool is None:
+            svc.pool = Pool(svc.settings.python, log=svc.root/'pool.log').start()
+            svc.on_close.append(svc.pool.close)
+    if svc.pool.proc.poll() is not None and svc.pool._ready: svc.pool.start() # killed; one that never came up isn't tried again
     return svc.pool
+
+@ticker(1.)
+def preload(
+    svc:Service, # The local SageMaker
+):
+    "Load PyTorch before there is a job, where the settings ask for it"
+    if svc.settings.preload: warm_pool(svc)
 
 @lru_cache
 def python_version(
