@@ -9,7 +9,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/cache.html.md"""
 # %% auto #0
 __all__ = ['Pixels', 'CachedPixels', 'cache_key', 'decode_once']
 
-# %% ../nbs/01b_cache.ipynb #056bc610
+# %% ../nbs/01b_cache.ipynb #58d7de92
 import os, shutil
 from hashlib import sha256
 from pathlib import Path
@@ -22,8 +22,9 @@ from .archives import cache_folder
 from .core import write_atomic
 from .data import Photos, check_photos, data_hash, examine_all, find_photos, judge, usable_photos
 from .images import open_image, shrink
+from .photofiles import photo_stamps, read_bytes
 
-# %% ../nbs/01b_cache.ipynb #304ec525
+# %% ../nbs/01b_cache.ipynb #f8afcb0f
 class Pixels:
     "Usable photos of a data set as arrays with a short side of `short` px, decoded at each access"
     def __init__(self,
@@ -38,7 +39,7 @@ class Pixels:
     def __getitem__(self,
         i:int, # Row of `photos.table`
     )->np.ndarray: # `(h,w,3)` uint8 with `min(h,w)==short`
-        return np.asarray(shrink(open_image(Path(self.files[i]), self.short), self.short))
+        return np.asarray(shrink(open_image(read_bytes(self.files[i]), self.short), self.short))
 
 # %% ../nbs/01b_cache.ipynb #d041b18f
 class CachedPixels(Pixels):
@@ -62,13 +63,14 @@ class CachedPixels(Pixels):
 
     def __getstate__(self): return {**self.__dict__, 'mem':None}
 
-# %% ../nbs/01b_cache.ipynb #feedf834
+# %% ../nbs/01b_cache.ipynb #0b16d2ef
 def cache_key(
     photos:Photos, # A data set as found
     short:int, # Short side, px
 )->str: # 20 hexadecimal digits
     "Names the cache of these photos at this size"
-    stats = [(f, s, (st:=os.stat(f)).st_size, st.st_mtime_ns) if os.path.exists(f) else (f, s) for f,s in zip(photos.table.file, photos.table.split)]
+    t = photos.table
+    stats = list(zip(t.file, t.split, photo_stamps(list(t.file))))
     return sha256(repr(('v1', short, photos.classes, stats)).encode()).hexdigest()[:20]
 
 # %% ../nbs/01b_cache.ipynb #3a35b9c7

@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/data.html.md"""
 __all__ = ['SPLITS', 'EXTENSIONS', 'Photos', 'split_by_hash', 'find_photos', 'check_photos', 'examine', 'examine_all', 'judge',
            'empty_classes', 'audit', 'usable_photos', 'data_hash']
 
-# %% ../nbs/01_data.ipynb #7b28ceb1
+# %% ../nbs/01_data.ipynb #f9c560f1
 import io, os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +23,16 @@ from PIL import Image
 
 from .core import BadDataset, BadImage, progress, spoken
 from .images import FORMATS, open_image, shrink
+from .photofiles import photo_name, read_bytes, ref_parts
 
-# %% ../nbs/01_data.ipynb #4eeb00f8
+# %% ../nbs/01_data.ipynb #93961889
 SPLITS = {'train':'train', 'training':'train', 'valid':'valid', 'val':'valid', 'validation':'valid', 'test':'test', 'testing':'test'}
 _ignored = {'Thumbs.db', 'desktop.ini'}
 
 @dataclass
 class Photos:
     "A data set: `table` has a row for each photo, `classes` are the class folders in the order of the network's outputs"
-    table:pd.DataFrame # Columns `file` (path as text), `folder` (class folder) and `split`
+    table:pd.DataFrame # Columns `file` (reference as `read_bytes` takes it), `folder` (class folder) and `split`
     classes:list # Class folder names, sorted; the index is the class index
 
     def split(self,
@@ -67,12 +68,12 @@ def split_by_hash(
     dealt += ['train']*(len(names)-len(dealt))
     return [s for _,s in sorted(zip(order, dealt))]
 
-# %% ../nbs/01_data.ipynb #6efea7bd
+# %% ../nbs/01_data.ipynb #b0f899f8
 def _split_rows(rows, shares):
     "Give the rows of each class a split"
     out = pd.DataFrame(rows, columns=['file','folder'])
     out['split'] = 'train'
-    for _,g in out.groupby('folder'): out.loc[g.index, 'split'] = split_by_hash([Path(f).name for f in g.file], shares)
+    for _,g in out.groupby('folder'): out.loc[g.index, 'split'] = split_by_hash([photo_name(f) for f in g.file], shares)
     return out
 
 def find_photos(
@@ -108,28 +109,27 @@ def check_photos(
         if empty: raise BadDataset(f"split {s} has no usable photo of {', '.join(empty[:5])}{f' and {len(empty)-5} more classes' if len(empty)>5 else ''}: add photos, or remove the empty folders")
     return photos
 
-# %% ../nbs/01_data.ipynb #192f9e96
+# %% ../nbs/01_data.ipynb #da6b6a74
 EXTENSIONS = {'JPEG':('.jpg','.jpeg','.jpe','.jfif'), 'MPO':('.jpg','.jpeg','.mpo'), 'PNG':('.png',), 'WEBP':('.webp',), 'GIF':('.gif',), 'BMP':('.bmp',), 'TIFF':('.tif','.tiff')}
 
 def examine(
-    file:str, # Path of a photo
+    file:str, # Reference to a photo, as `read_bytes` takes it
     short:int=None, # Keep the pixels too, at this short side, px
 )->dict: # `sha256`, `width`, `height`, `format`, `problem` (`None`: good), `detail`, and `pixels` (a picture) with `short`
     "Read, check and decode one file"
     out = dict(file=file, sha256=None, width=0, height=0, format=None, problem=None, detail='')
     try:
-        data = Path(file).read_bytes()
+        data = read_bytes(file)
         out['sha256'] = sha256(data).hexdigest()
         img = open_image(data, short)
         with Image.open(io.BytesIO(data), formats=FORMATS) as raw: out |= dict(width=raw.width, height=raw.height, format=raw.format)
         if short: out['pixels'] = shrink(img, short)
     except BadImage as e: out |= dict(problem=e.reason, detail=e.detail)
-    except OSError as e: out |= dict(problem='unreadable', detail=e.strerror or str(e))
     return out
 
-# %% ../nbs/01_data.ipynb #df04c5b5
+# %% ../nbs/01_data.ipynb #93665720
 def examine_all(
-    files:list, # Paths
+    files:list, # References to photos
     short:int=None, # Keep the pixels too, at this short side, px
     workers:int=None, # Threads; `None`: one per usable core
     desc:str='Opening photos', # For the progress bar
@@ -142,7 +142,7 @@ def examine_all(
             for i in range(0, len(files), step): yield from ex.map(lambda f: examine(f, short), files[i:i+step])
         yield from progress(records(), desc, total=len(files))
 
-# %% ../nbs/01_data.ipynb #f7acd9eb
+# %% ../nbs/01_data.ipynb #fd1f6bca
 _rank = {'test':0, 'valid':1, 'train':2}
 
 def _leaks(table):
@@ -152,7 +152,12 @@ def _leaks(table):
     t = t.join(best[['rank','file']].rename(columns={'file':'twin'}), on='sha256')
     return {i:f"same content as {'/'.join(Path(twin).parts[-3:])}" for i,rank,split,twin in zip(t.index, t['rank'], t.split, t.twin) if _rank[split]>rank}
 
-def _wrong_extension(r): return r.format and Path(r.file).suffix.lower() not in EXTENSIONS[r.format]
+_known_extensions = {e for es in EXTENSIONS.values() for e in es}
+
+def _wrong_extension(r):
+    "Does the name say another format? Keys of an HDF5 file need not say any"
+    ext = Path(photo_name(r.file)).suffix.lower()
+    return r.format and ext not in EXTENSIONS[r.format] and (ref_parts(r.file)[1] is None or ext in _known_extensions)
 
 # %% ../nbs/01_data.ipynb #f8f88c06
 def judge(

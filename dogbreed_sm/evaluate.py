@@ -10,10 +10,9 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/evaluate.html.md"""
 __all__ = ['predictions', 'Evaluation', 'judged', 'evaluate', 'thumbnail', 'PhotoTable', 'fit_temperature', 'calibration_error',
            'evaluate_artifact']
 
-# %% ../nbs/03b_evaluate.ipynb #c8d7c9d7
+# %% ../nbs/03b_evaluate.ipynb #cce78a0e
 import base64, html, io
 from dataclasses import dataclass
-from pathlib import Path
 
 from .core import BadDataset, BadImage, spoken
 
@@ -31,6 +30,7 @@ from .artifact import Model
 from .data import Photos
 from .images import eval_image
 from .learner import dog_metrics, score
+from .photofiles import photo_name, read_bytes
 
 # %% ../nbs/03b_evaluate.ipynb #b95eead2
 def predictions(
@@ -125,15 +125,15 @@ def plot_confusion(self:Evaluation,
     ax.set(xlabel='predicted', ylabel='label', title=f"{self.split}: accuracy {self.metrics['accuracy']:.3f}")
     return ax
 
-# %% ../nbs/03b_evaluate.ipynb #90fc4c9b
+# %% ../nbs/03b_evaluate.ipynb #3cf141df
 def thumbnail(
-    file:str, # Path of a photo
+    file:str, # Reference to a photo, as `read_bytes` takes it
     size:int=96, # Side, px
 )->str: # An HTML `img` with the picture inside it
     "A photo as the network sees it, small enough for a page"
     buf = io.BytesIO()
-    Image.fromarray(eval_image(Path(file), size)).save(buf, 'JPEG', quality=70)
-    return f'<img alt="{html.escape(Path(file).name)}" width="{size}" height="{size}" src="data:image/jpeg;base64,{base64.b64encode(buf.getvalue()).decode()}">'
+    Image.fromarray(eval_image(read_bytes(file), size)).save(buf, 'JPEG', quality=70)
+    return f'<img alt="{html.escape(photo_name(file))}" width="{size}" height="{size}" src="data:image/jpeg;base64,{base64.b64encode(buf.getvalue()).decode()}">'
 
 class PhotoTable(pd.DataFrame):
     "A table of photos that shows their pictures in a notebook"
@@ -169,7 +169,7 @@ def calibration_error(
     groups = photos.assign(right=right).groupby(np.minimum((photos.probability*bins).astype(int), bins-1))
     return float(sum(len(g)*abs(g.right.mean()-g.probability.mean()) for _,g in groups)/len(photos))
 
-# %% ../nbs/03b_evaluate.ipynb #e58d0524
+# %% ../nbs/03b_evaluate.ipynb #459d8b39
 def evaluate_artifact(
     model:Model, # What `load_model` gave
     photos:Photos, # A data set
@@ -182,7 +182,7 @@ def evaluate_artifact(
     if foreign := set(rows.folder)-set(index): raise BadDataset(f"the model doesn't know {', '.join(map(spoken, sorted(foreign)))}")
     files, logits, y = [], [], []
     for r in rows.itertuples():
-        try: x = torch.from_numpy(eval_image(Path(r.file), model.image_size)).permute(2,0,1)[None]
+        try: x = torch.from_numpy(eval_image(read_bytes(r.file), model.image_size)).permute(2,0,1)[None]
         except BadImage as e: log(f'skipped {r.file}: {e}'); continue
         files.append(r.file); y.append(index[r.folder]); logits.append(model.logits(x))
     return judged(torch.cat(logits), torch.tensor(y), files, model.classes, split, model.temperature)

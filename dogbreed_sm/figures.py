@@ -10,12 +10,13 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/figures.html.md"""
 __all__ = ['COLOURS', 'LINES', 'Html', 'picture', 'axes', 'table', 'learning_curves', 'confusion_picture', 'binned',
            'usage_picture', 'heat_picture', 'phase_table', 'phase_picture', 'step_picture', 'photo_cell', 'top_losses']
 
-# %% ../nbs/07_figures.ipynb #381d4534
+# %% ../nbs/07_figures.ipynb #fdc3ac72
 import base64, html, io
-from pathlib import Path
 
-from .core import spoken
+from .core import BadImage, spoken
 from .frames import PHASE_COLUMNS, Profile, snapshots
+from .images import open_image
+from .photofiles import photo_name, read_bytes
 
 import matplotlib
 import numpy as np
@@ -194,18 +195,17 @@ def step_picture(
     d = 1000*p.steps.seconds
     return picture(fig, f'Durations of {len(d)} steps over time with a histogram: median {d.median():.0f} ms, 99th percentile {d.quantile(.99):.0f} ms, {n_out} outliers above three medians.', 'Every step, and how the durations are distributed.')
 
-# %% ../nbs/07_figures.ipynb #9e2b3c5e
+# %% ../nbs/07_figures.ipynb #0203c33a
 def photo_cell(
-    file:str, # Path of a photo
+    file:str, # Reference to a photo, as `read_bytes` takes it
     size:int=96, # Longest side, px
 )->str: # An HTML `img`; the file's name when the photo is no longer there
     "A photo small enough for a page"
-    try:
-        with Image.open(file) as im: im = im.convert('RGB')
-    except OSError: return html.escape(Path(file).name)
+    try: im = open_image(read_bytes(file), size)
+    except BadImage: return html.escape(photo_name(file))
     im.thumbnail((size, size))
     im.save(buf := io.BytesIO(), 'JPEG', quality=70)
-    return f'<img alt="{html.escape(Path(file).name, True)}" width="{im.width}" height="{im.height}" src="data:image/jpeg;base64,{base64.b64encode(buf.getvalue()).decode()}">'
+    return f'<img alt="{html.escape(photo_name(file), True)}" width="{im.width}" height="{im.height}" src="data:image/jpeg;base64,{base64.b64encode(buf.getvalue()).decode()}">'
 
 def top_losses(
     photos:pd.DataFrame, # `file`, `label`, `predicted`, `probability`, `loss`

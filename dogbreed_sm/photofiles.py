@@ -79,17 +79,17 @@ class _OpenFiles:
 _opened = _OpenFiles()
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_opened.__init__)
 
-# %% ../nbs/00e_photofiles.ipynb #0192b1d9
+# %% ../nbs/00e_photofiles.ipynb #3be2df21
 def read_bytes(
     ref:str|Path, # Path of a photo, or `FILE.hdf5::key`
 )->bytes: # The photo as it was encoded
     "Read one photo, wherever it lies"
     file, key = ref_parts(ref)
-    if key is None: return Path(file).read_bytes()
-    f = _opened(file)
-    try: return _content(f[key])
-    except KeyError as e: raise BadImage('unreadable', f"{Path(file).name} has no {key}" if key not in f else str(e)) from None
-    except (OSError, RuntimeError, ValueError) as e: raise BadImage('unreadable', str(e)) from None
+    try:
+        if key is None: return Path(file).read_bytes()
+        return _content(_opened(file)[key])
+    except KeyError as e: raise BadImage('unreadable', f"{Path(file).name}: {e.args[0]}") from None
+    except (OSError, RuntimeError, ValueError) as e: raise BadImage('unreadable', getattr(e, 'strerror', None) or str(e)) from None
 
 # %% ../nbs/00e_photofiles.ipynb #69f1fc4a
 def photo_stamps(
