@@ -72,10 +72,12 @@ def spoken(
     "The class's name with spaces for underscores"
     return class_name(folder).name.replace('_', ' ').strip()
 
-# %% ../nbs/00_core.ipynb #3f987c67
+# %% ../nbs/00_core.ipynb #487d731d
 METRICS = {'train:loss':'Minimize', 'valid:loss':'Minimize', 'valid:accuracy':'Maximize', 'valid:top5':'Maximize',
-    'valid:balanced_accuracy':'Maximize', 'valid:macro_f1':'Maximize', 'test:loss':'Minimize', 'test:accuracy':'Maximize',
-    'test:top5':'Maximize', 'test:balanced_accuracy':'Maximize', 'test:macro_f1':'Maximize', 'images_per_second':'Maximize'}
+    'valid:balanced_accuracy':'Maximize', 'valid:macro_f1':'Maximize', 'valid:auroc':'Maximize', 'valid:partial_auroc':'Maximize',
+    'valid:average_precision':'Maximize', 'test:loss':'Minimize', 'test:accuracy':'Maximize', 'test:top5':'Maximize',
+    'test:balanced_accuracy':'Maximize', 'test:macro_f1':'Maximize', 'test:auroc':'Maximize', 'test:partial_auroc':'Maximize',
+    'test:average_precision':'Maximize', 'images_per_second':'Maximize'}
 
 def metric_line(
     epoch:int, # Epoch counted from 0 over the whole run, frozen epochs included
@@ -101,7 +103,7 @@ def metric_definitions(
     number = r'(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)'
     return [{'Name':k, 'Regex':f'"{re.escape(k)}": {number}'} for k in METRICS]
 
-# %% ../nbs/00_core.ipynb #dbcf0d5e
+# %% ../nbs/00_core.ipynb #8f0c0d56
 ARCHS = 'resnet18', 'resnet34', 'resnet50'
 
 def _hp(default, help, **limits): return field(default=default, metadata=dict(help=help, **limits))
@@ -124,10 +126,14 @@ class Hyperparameters:
     label_smoothing:float = _hp(.1, 'Share of the label spread over all classes', lo=0., hi=.9)
     mixup:float = _hp(0., 'Alpha of mixup; 0: off', lo=0., hi=10.)
     blend:float = _hp(.5, 'Share of the weights before unfreezing in the final ones, where validation agrees; 0: off', lo=0., hi=.9)
+    fit_on:str = _hp('train', 'Photos that train. train+valid is for the last training, when nothing is chosen any more: its validation figures are of photos it has seen', choices=('train','train+valid'))
     min_scale:float = _hp(.35, 'Smallest share of a photo that a random crop takes', lo=.01, hi=1.)
     image_size:int = _hp(224, 'Side of the square the network sees when it predicts, px', lo=32, hi=1024)
     train_size:int|None = _hp(None, 'Side of training crops, px; none: five sevenths of image_size, to a multiple of 32', lo=32, hi=1024)
     class_weights:str = _hp('none', 'Weigh classes in the loss by the inverse of their count', choices=('none','balanced'))
+    sampling:str = _hp('none', 'Photos of an epoch. weighted: drawn so that classes are equally frequent, those of rare ones several times, in other crops', choices=('none','weighted'))
+    loss:str = _hp('cross_entropy', 'Loss. focal: photos that are recognised already count less', choices=('cross_entropy','focal'))
+    focal_gamma:float = _hp(2., 'How much less they count with loss=focal; 0: cross-entropy', lo=0., hi=10.)
     precision:str = _hp('auto', 'Arithmetic; auto: bf16 where the processor has it, else fp32', choices=('auto','fp32','bf16','fp16'))
     early_stopping_patience:int = _hp(0, 'Stop after this many epochs without a better validation loss; 0: never', lo=0, hi=1000)
     features:str = _hp('none', 'Features of the frozen body, computed once. frozen: for the frozen epochs of this run; only: this run extracts them and trains nothing', choices=('none','frozen','only'))
@@ -183,7 +189,7 @@ def parse_value(
     if bad: raise BadHyperparameter(f'{f.name}={value!r}: give {allowed_values(f)}')
     return v
 
-# %% ../nbs/00_core.ipynb #a295fb15
+# %% ../nbs/00_core.ipynb #9cf55737
 def parse_hyperparameters(
     given:dict, # Names to values, as text or typed; hyphens or underscores
 )->Hyperparameters: # All of them, the ones not given at their defaults
@@ -192,7 +198,9 @@ def parse_hyperparameters(
     given = {k.replace('-', '_'):v for k,v in given.items()}
     if unknown := given.keys() - known.keys():
         raise BadHyperparameter(f"unknown hyperparameter {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    return Hyperparameters(**{k:parse_value(known[k], v) for k,v in given.items()})
+    hps = Hyperparameters(**{k:parse_value(known[k], v) for k,v in given.items()})
+    if hps.class_weights=='balanced' and hps.sampling=='weighted': raise BadHyperparameter("class_weights='balanced' and sampling='weighted' both make up for rare classes: give one of them")
+    return hps
 
 # %% ../nbs/00_core.ipynb #3e1dd217
 @dataclass(frozen=True)
