@@ -103,7 +103,7 @@ def metric_definitions(
     number = r'(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)'
     return [{'Name':k, 'Regex':f'"{re.escape(k)}": {number}'} for k in METRICS]
 
-# %% ../nbs/00_core.ipynb #8f0c0d56
+# %% ../nbs/00_core.ipynb #28dd080c
 ARCHS = 'resnet18', 'resnet34', 'resnet50'
 
 def _hp(default, help, **limits): return field(default=default, metadata=dict(help=help, **limits))
@@ -127,6 +127,7 @@ class Hyperparameters:
     mixup:float = _hp(0., 'Alpha of mixup; 0: off', lo=0., hi=10.)
     blend:float = _hp(.5, 'Share of the weights before unfreezing in the final ones, where validation agrees; 0: off', lo=0., hi=.9)
     fit_on:str = _hp('train', 'Photos that train. train+valid is for the last training, when nothing is chosen any more: its validation figures are of photos it has seen', choices=('train','train+valid'))
+    evaluate:str = _hp('all', 'Splits that are evaluated at the end. valid: the test photos stay unseen, as in the trials of a search', choices=('all','valid'))
     min_scale:float = _hp(.35, 'Smallest share of a photo that a random crop takes', lo=.01, hi=1.)
     image_size:int = _hp(224, 'Side of the square the network sees when it predicts, px', lo=32, hi=1024)
     train_size:int|None = _hp(None, 'Side of training crops, px; none: five sevenths of image_size, to a multiple of 32', lo=32, hi=1024)

@@ -32,16 +32,31 @@ from .learner import OPTIMIZERS, dog_learner, dog_metrics, score, split_stages
 from .loaders import set_epoch
 from .resnet import STAGES
 
-# %% ../nbs/04a_heads.ipynb #18cbe0ee
+# %% ../nbs/04a_heads.ipynb #b29789e3
+class _Joined:
+    "Features of several splits as one array `(views, photos, *shape)`; a split with fewer views shows them again"
+    def __init__(self, parts): self.parts, self.starts = parts, np.cumsum([0, *(o.shape[1] for o in parts)])
+    def __len__(self): return max(map(len, self.parts))
+    def __array__(self, dtype=None, copy=None): return np.stack([np.concatenate([o[v%len(o)] for o in self.parts]) for v in range(len(self))])
+    def __getitem__(self, at):
+        view, idxs = at[0], np.asarray(at[1])
+        if len(self.parts)==1: return self.parts[0][view][idxs]
+        out = np.empty((len(idxs), *self.parts[0].shape[2:]), self.parts[0].dtype)
+        for o,a,b in zip(self.parts, self.starts, self.starts[1:]):
+            here = (a<=idxs) & (idxs<b)
+            out[here] = o[view%len(o)][idxs[here]-a]
+        return out
+
 class FeatureDataset(torch.utils.data.Dataset):
     "Features of one split: `(x,y)` with `x` float32 as the layer behind the cut takes it"
     def __init__(self,
         features:Features, # A store
-        split:str, # `'train'`, `'valid'` or `'test'`
+        split:str, # `'train'`, `'valid'`, `'test'`, or several with `+` between
         size:int=None, # As `PhotoDataset` takes it; features have their size already
     ):
-        self.x, self.labels, self.epoch = features.array(split), features.labels(split), 0
-        self.y, self.files, self.classes = self.labels.tolist(), list(features.photos.split(split).file), features.classes
+        splits = split.split('+')
+        self.x, self.labels, self.epoch = _Joined([features.array(s) for s in splits]), torch.cat([features.labels(s) for s in splits]), 0
+        self.y, self.files, self.classes = self.labels.tolist(), [f for s in splits for f in features.photos.split(s).file], features.classes
 
     def __len__(self): return len(self.y)
     def __getitem__(self,
@@ -53,7 +68,7 @@ class FeatureDataset(torch.utils.data.Dataset):
         idxs:list, # Items of this split
     )->tuple: # `x` `(bs,*shape)` float32, in channels_last where it is a map, and `y` `(bs,)` int64
         "Several items at once"
-        x = torch.from_numpy(self.x[self.epoch%len(self.x)][idxs]).float()
+        x = torch.from_numpy(self.x[self.epoch%len(self.x), idxs]).float()
         return x.contiguous(memory_format=torch.channels_last) if x.ndim==4 else x, self.labels[idxs]
 
 class FeatureDL(TfmdDL):
@@ -63,31 +78,33 @@ class FeatureDL(TfmdDL):
     ): # Batches
         return map(self.dataset.batch, self.chunkify(samps))
 
-# %% ../nbs/04a_heads.ipynb #9ac23383
+# %% ../nbs/04a_heads.ipynb #b4fe85e6
 def feature_dls(
     features:Features, # A store
     bs:int=64, # Photos per training batch
     eval_bs:int=64, # Photos per validation batch
     device:str='cpu', # Where the batches go
+    fit_on:str='train', # Splits that train, with `+` between
 )->DataLoaders: # As `dog_dls` gives them, with features for photos
     "`DataLoaders` of train, valid and, if there is one, test"
-    train, *rest = [FeatureDataset(features, s) for s in features.meta['layout']]
+    train, *rest = [FeatureDataset(features, s if s!='train' else fit_on) for s in features.meta['layout']]
     dls = [FeatureDL(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, num_workers=0, device=torch.device(device))]
     dls += [FeatureDL(o, bs=eval_bs, num_workers=0, device=torch.device(device)) for o in rest]
     out = DataLoaders(*dls, device=torch.device(device))
-    out.vocab, out.pixels, out.size = features.classes, features, features.image_size
+    out.vocab, out.pixels, out.size, out.fit_on = features.classes, features, features.image_size, fit_on
     return out
 
-# %% ../nbs/04a_heads.ipynb #11ae3a2f
+# %% ../nbs/04a_heads.ipynb #060d96c2
 def feature_learner(
     features:Features, # A store
     bs:int=64, # Photos per training batch
     eval_bs:int=64, # Photos per validation batch
     device:str='cpu', # Where to train
+    fit_on:str='train', # Splits that train, with `+` between
     **kwargs, # More of `dog_learner`: `hidden_units`, `dropout`, `optimizer`, `lr` …
 )->Learner: # Its `model` begins at the cut; `net` is the whole network
     "A `Learner` that trains on features"
-    learn = dog_learner(feature_dls(features, bs, eval_bs, device), features.arch, features.body, **kwargs)
+    learn = dog_learner(feature_dls(features, bs, eval_bs, device, fit_on), features.arch, features.body, **kwargs)
     learn.net = learn.model
     learn.model = split_at(learn.net, features.cut)[1]
     learn.splitter = lambda _: split_stages(learn.net)
@@ -146,7 +163,7 @@ def _mixed(x, y, distrib):
     lam = torch.maximum(lam, 1-lam)
     return torch.lerp(x[other], x, lam[:,None]), y[other], lam
 
-# %% ../nbs/04a_heads.ipynb #80aea34b
+# %% ../nbs/04a_heads.ipynb #20fc68f2
 class HeadRun(FineTune):
     "A `FineTune` whose frozen epochs train the head on vectors in memory"
     def __init__(self,
@@ -162,7 +179,7 @@ class HeadRun(FineTune):
 @patch
 def _tensors(self:HeadRun):
     "Loaders over the features, and their train and valid tensors on the device"
-    dls, device = feature_dls(self.features, self.learn.dls.train.bs, self.learn.dls.valid.bs), self.learn.dls.device
+    dls, device = feature_dls(self.features, self.learn.dls.train.bs, self.learn.dls.valid.bs, fit_on=getattr(self.learn.dls, 'fit_on', 'train')), self.learn.dls.device
     sets = {s:(torch.from_numpy(np.array(d.x)).to(device), d.labels.to(device)) for s,d in (('train',dls.train.dataset), ('valid',dls.valid.dataset))}
     return dls, sets
 

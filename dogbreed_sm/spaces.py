@@ -6,7 +6,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/spaces.html.md"""
 
 # %% auto #0
 __all__ = ['SCALINGS', 'RANGES', 'seed_000', 'seed_001', 'seed_002', 'seed_003', 'seed_004', 'SPACES', 'Continuous', 'Integer',
-           'Categorical', 'Space', 'objective', 'named_space']
+           'Categorical', 'Space', 'space_of', 'objective', 'named_space']
 
 # %% ../nbs/12d_spaces.ipynb #aa366a53
 import math
@@ -107,6 +107,21 @@ def typed(self:Space,
 )->dict: # Name to value, for the names of this space
     "Read hyperparameters back in their own types"
     return {k:_read(k,r,texts[k]) for k,r in self.items() if k in texts}
+
+# %% ../nbs/12d_spaces.ipynb #0a2de807
+def space_of(
+    ranges:dict, # `ParameterRanges` of a tuning job's description
+)->Space: # With the script's types where it has all of these hyperparameters
+    "The space that a tuning job searches"
+    fs = {f.name:f for f in fields(Hyperparameters)}
+    every = [(k[:-len('ParameterRanges')],o) for k,os in ranges.items() if k.endswith('ParameterRanges') for o in os]
+    known = all(o['Name'] in fs for _,o in every)
+    def value(name, text): return parse_value(fs[name], text) if known else text.strip('"')
+    def one(kind, o):
+        if kind=='Categorical': return Categorical([value(o['Name'], v) for v in o['Values']])
+        t = int if kind=='Integer' else float
+        return dict(Integer=Integer,Continuous=Continuous)[kind](t(o['MinValue']), t(o['MaxValue']), o.get('ScalingType','Auto'))
+    return Space({o['Name']:one(kind,o) for kind,o in every}, known=Hyperparameters if known else None)
 
 # %% ../nbs/12d_spaces.ipynb #e40e8267
 def _axis(r):

@@ -159,17 +159,19 @@ def write_outputs(
     write_atomic(env.data_dir/'run.json', json.dumps(record, indent=1))
     return record
 
-# %% ../nbs/08_train.ipynb #9d4c009b
+# %% ../nbs/08_train.ipynb #8c50b431
 def run_rules(
     env:JobEnv, # Folders of the run
     rules='local', # As `make_rules` takes them
     log=print, # Hears what isn't done here
 )->list: # `Rule`s: those, and the ones of the job's request
     "The rules that judge this run"
-    from dogbreed_sm.watch import make_rules, rule_from_configuration
-    file = env.model_dir.parent/'input'/'config'/'debugruleconfigurations.json'
-    asked = json.loads(file.read_text()) if env.is_job and file.is_file() else []
-    return make_rules(rules) + [rule_from_configuration(c, log=log) for c in asked]
+    from dogbreed_sm.ruleset import make_rules, rule_from_configuration
+    file, found = env.model_dir.parent/'input'/'config'/'debugruleconfigurations.json', make_rules(rules)
+    for c in json.loads(file.read_text()) if env.is_job and file.is_file() else []:
+        try: found.append(rule_from_configuration(c, log=log))
+        except DogBreedError as e: log(f"debugger: the rule {c.get('RuleConfigurationName')} of the request is left out: {e}")
+    return found
 
 def attach_debugger(
     learn, # What `dog_learner` gave
@@ -240,7 +242,7 @@ def extract(
     log(repr(store))
     return record
 
-# %% ../nbs/08_train.ipynb #74183ab7
+# %% ../nbs/08_train.ipynb #6ea40b4f
 def fitting(
     hps:Hyperparameters, # As parsed
     store, # A `Features`
@@ -277,7 +279,7 @@ def train_on_features(
         clock('train')
         return _finish(env, learn, run, hps, clock, [], log, None)
 
-# %% ../nbs/08_train.ipynb #ad970b61
+# %% ../nbs/08_train.ipynb #f7121d8d
 class _Clock:
     "Times the steps of a run"
     def __init__(self): self.seconds, self._t = {}, time.perf_counter()
@@ -292,14 +294,14 @@ def _learner(pixels, hps, weights, device):
     return dog_learner(dls, hps.arch, weights, hps.hidden_units, hps.dropout, hps.optimizer, hps.lr if hps.lr!='auto' else 1e-3, hps.weight_decay,
         hps.label_smoothing, hps.mixup, hps.class_weights=='balanced', hps.precision, hps.seed)
 
-def _evaluations(learn):
-    "The calibrated evaluation of the validation split, and of the test split where there is one"
+def _evaluations(learn, which='all'):
+    "The calibrated evaluation of the validation split, and of the test split where there is one and it is wanted"
     from dogbreed_sm.evaluate import evaluate, fit_temperature, predictions
     logits, y, _ = predictions(learn, 'valid')
     t = fit_temperature(logits, y)
-    return {s:evaluate(learn, s, t) for s in ('valid','test')[:len(learn.dls.loaders)-1]}
+    return {s:evaluate(learn, s, t) for s in ('valid','test')[:len(learn.dls.loaders)-1 if which=='all' else 1]}
 
-# %% ../nbs/08_train.ipynb #b3481cea
+# %% ../nbs/08_train.ipynb #167a1b15
 def train(
     hps:Hyperparameters, # As parsed
     data:Path|dict, # What `find_photos` takes, or a store of features
@@ -323,7 +325,7 @@ def _train(hps, data, env, weights, log, profiler, rules):
     import torch
     from dogbreed_sm.cache import decode_once
     from dogbreed_sm.images import short_side
-    from dogbreed_sm.watch import closing_line
+    from dogbreed_sm.ruleset import closing_line
     hps = from_scratch(hps) if weights=='none' else hps
     cuda, (rank, local, _), skipped = torch.cuda.is_available(), world(), []
     device = f'cuda:{local}' if cuda else 'cpu'
@@ -346,12 +348,12 @@ def _train(hps, data, env, weights, log, profiler, rules):
         clock('train')
         return _finish(env, learn, run, hps, clock, skipped, log, profiler)
 
-# %% ../nbs/08_train.ipynb #0adabfb2
+# %% ../nbs/08_train.ipynb #f1a6eb5d
 def _finish(env, learn, run, hps, clock, skipped, log, profiler):
     "Evaluate unless the run was interrupted, and write everything"
     interrupted = run.stop_requested
     if interrupted: log(f'stopped by {interrupted} after {run.progress.epoch} whole epochs; the same call goes on from there')
-    evaluations = {} if interrupted else _evaluations(run.evaluator() if hasattr(run, 'evaluator') else learn)
+    evaluations = {} if interrupted else _evaluations(run.evaluator() if hasattr(run, 'evaluator') else learn, hps.evaluate)
     clock('evaluate')
     if profiler: profiler.judge(env.data_dir/'rules.json'); clock('judge')
     if interrupted and not run.best: return dict(stopped=interrupted)
