@@ -20,8 +20,9 @@ from PIL import Image
 
 from .archives import cache_folder
 from .core import write_atomic
-from .data import Photos, check_photos, data_hash, examine_all, find_photos, judge, usable_photos
+from .data import Photos, check_photos, find_photos
 from .images import open_image, shrink
+from .inspection import data_hash, examine_all, judge, usable_photos
 from .photofiles import photo_stamps, read_bytes
 
 # %% ../nbs/01b_cache.ipynb #f8afcb0f

@@ -38,7 +38,7 @@ def run_audit(
     a, # `path` and `csv`
 )->int: # 0: all files are usable; 1: some are not
     "Open every file of a data set and say what is wrong"
-    from dogbreed_sm.data import audit
+    from dogbreed_sm.auditing import audit
     from dogbreed_sm.demo import audit_line
     found = audit(a.path)
     for r in found.itertuples(): print(f"{'' if r.usable else 'BAD  '}{r.file or r.split+'/'+r.folder}: {r.problem}{f' ({r.detail})' if r.detail else ''}")

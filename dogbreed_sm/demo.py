@@ -108,7 +108,7 @@ def demo(
     log=print, # Gets the lines
 )->dict: # `metrics`, `seconds` by step, `answers` of the endpoint, and the paths `model` and `run`
     "Run every step from photos to a served prediction"
-    from dogbreed_sm.data import audit
+    from dogbreed_sm.auditing import audit
     from dogbreed_sm.session import Session
     out, steps = Path(out), Steps(log)
     hps = {**(DRAWN if not data else {}), **(hyperparameters or {})}
