@@ -9,7 +9,7 @@ from dogbreed_sm.core import machine, versions
 from dogbreed_sm.debugger import SaveTensors, auto_config, hook_config
 from dogbreed_sm.learner import precision_callback, split_stages
 from dogbreed_sm.resnet import build_resnet, normalise, pick_precision
-from dogbreed_sm.watch import judge_run
+from dogbreed_sm.ruleset import judge_run
 
 import torch
 from fastai.callback import progress  # noqa: F401

@@ -80,17 +80,18 @@ def read_verdicts(
     try: return [Verdict(**v) for v in json.loads(file.read_text())['verdicts']]
     except (ValueError, KeyError, TypeError) as e: raise DogBreedError(f'{file} holds no verdicts: {e}') from None
 
-# %% ../nbs/05e_verdicts.ipynb #5334cf00
+# %% ../nbs/05e_verdicts.ipynb #3b830107
 def rule_statuses(
     verdicts:list, # `Verdict`s
     ended:bool=True, # Has the job ended?
     job_arn:str='', # ARN of the training job; empty: no `RuleEvaluationJobArn`
-    when:datetime=None, # `LastModifiedTime`; `None`: now
+    when=None, # `LastModifiedTime`: a `datetime`, or seconds since 1970; `None`: now
+    stopped:bool=False, # Was the job ended before its time?
 )->list: # Dicts as in `DebugRuleEvaluationStatuses`
     "Verdicts as the service's rule evaluation statuses"
     out = []
     for v in verdicts:
-        status = v.status if v.status in ('IssuesFound','Error') else 'NoIssuesFound' if ended else 'InProgress'
+        status = v.status if v.status in ('IssuesFound','Error') else 'InProgress' if not ended else 'Stopped' if stopped else 'NoIssuesFound'
         words = v.sentence if v.status in ('IssuesFound','NoIssuesFound') else f'{v.status}: {v.sentence}'
         if v.status=='IssuesFound' and 'step' in v.evidence:
             words = f"RuleEvaluationConditionMet: Evaluation of the rule {v.rule} at step {v.evidence['step']} resulted in the condition being met. {v.sentence} {v.advice}"
