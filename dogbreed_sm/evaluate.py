@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/evaluate.html.md"""
 __all__ = ['predictions', 'Evaluation', 'judged', 'evaluate', 'thumbnail', 'PhotoTable', 'fit_temperature', 'calibration_error',
            'evaluate_artifact']
 
-# %% ../nbs/03b_evaluate.ipynb #cce78a0e
+# %% ../nbs/03b_evaluate.ipynb #49b30670
 import base64, html, io
 from dataclasses import dataclass
 
@@ -30,7 +30,9 @@ from .artifact import Model
 from .data import Photos
 from .images import eval_image
 from .learner import dog_metrics, score
+from .loaders import sought_class
 from .photofiles import photo_name, read_bytes
+from .scores import ranking_table, rare_classes, scored_classes, sought, thresholds
 
 # %% ../nbs/03b_evaluate.ipynb #b95eead2
 def predictions(
@@ -45,17 +47,19 @@ def predictions(
     with learn.no_bar(), learn.no_logging(): logits, y = learn.get_preds(dl=dl, act=lambda x: x)
     return logits, y, dl.dataset.files
 
-# %% ../nbs/03b_evaluate.ipynb #5aef4d8c
+# %% ../nbs/03b_evaluate.ipynb #04ffcae4
 @dataclass
 class Evaluation:
     "How a network did on a split: `photos` has a row for each photo"
     split:str # Name of the split
     classes:list # Class folders in the order of the network's outputs
-    metrics:dict # `loss`, `accuracy`, `top5`, `balanced_accuracy` and `macro_f1`
-    photos:pd.DataFrame # `file`, `label`, `predicted`, `probability` (of the prediction), `loss`
+    metrics:dict # `loss`, `accuracy`, `top5`, `balanced_accuracy` and `macro_f1`; of two classes also `auroc`, `partial_auroc` and `average_precision`
+    photos:pd.DataFrame # `file`, `label`, `predicted`, `probability` (of the prediction), `loss`, and `p:CLASS` (its probability) for a class that is looked for
     temperature:float=1. # What the logits were divided by
 
-    def _repr_markdown_(self): return f'**{self.split}**, {len(self.photos)} photos: ' + ', '.join(f'{k} {v:.3f}' for k,v in self.metrics.items())
+    def _repr_markdown_(self):
+        rare = ', '.join(f'{spoken(c)} ({(self.photos.label==c).mean():.1%})' for c in rare_classes(self.photos.label, self.classes))
+        return f'**{self.split}**, {len(self.photos)} photos: ' + ', '.join(f'{k} {v:.3f}' for k,v in self.metrics.items()) + (f'. Rare: {rare}, see `rankings`' if rare else '')
 
 def judged(
     logits:torch.Tensor, # `(n,classes)`
@@ -64,13 +68,18 @@ def judged(
     classes:list, # Class folders in the order of the network's outputs
     split:str, # Name of the split
     temperature:float=1., # Calibration: the logits are divided by it
+    positive:int=None, # Of two classes, the one that is looked for; `None`: the one with fewer of these photos
 )->Evaluation: # With metrics and a table of photos
     "Measure predictions that are already there"
     log_p = F.log_softmax(logits.float()/temperature, dim=1)
     loss, (p, top) = F.nll_loss(log_p, y, reduction='none'), log_p.exp().max(1)
     names = np.array(classes)
     photos = pd.DataFrame(dict(file=files, label=names[y], predicted=names[top], probability=p.numpy(), loss=loss.numpy()))
-    metrics = {'loss':float(loss.mean()), **{k:score(m, logits, y) for k,m in dog_metrics(len(names)).items()}}
+    positive = sought(np.bincount(y, minlength=2)) if positive is None else positive
+    exact = F.softmax(logits.double()/temperature, dim=1).numpy() # in float32, many would be exactly 1
+    for c in [names[positive]] if len(names)==2 else rare_classes(photos.label, list(names)): photos[f'p:{c}'] = exact[:,list(names).index(c)]
+    measured = {k:score(m, logits, y) for k,m in dog_metrics(len(names), positive).items()}
+    metrics = {'loss':float(loss.mean()), **{k:v for k,v in measured.items() if not np.isnan(v)}}
     return Evaluation(split, list(names), metrics, photos, temperature)
 
 def evaluate(
@@ -79,7 +88,7 @@ def evaluate(
     temperature:float=1., # Calibration, from `fit_temperature`
 )->Evaluation: # With metrics and a table of photos
     "Predict a split with a `Learner` and measure"
-    return judged(*predictions(learn, split), learn.dls.vocab, split, temperature)
+    return judged(*predictions(learn, split), learn.dls.vocab, split, temperature, sought_class(learn.dls))
 
 # %% ../nbs/03b_evaluate.ipynb #4046f101
 @patch
@@ -108,6 +117,21 @@ def per_class(self:Evaluation,
     precision, recall = right/np.maximum(m.sum(0), 1), right/np.maximum(m.sum(1), 1)
     f1 = 2*precision*recall/np.maximum(precision+recall, 1e-12)
     return pd.DataFrame(dict(photos=m.sum(1), precision=precision, recall=recall, f1=f1), index=[spoken(c) for c in self.classes]).sort_values('f1')
+
+# %% ../nbs/03b_evaluate.ipynb #1a1fd59e
+@patch
+def thresholds(self:Evaluation,
+    recall:float=None, # Share of a class that must be found, from 0 to 1; `None`: the highest F1
+)->dict: # Class folder to the probability from which on a photo counts as of it
+    "Choose thresholds; meant for the validation split"
+    return thresholds(self.photos, recall)
+
+@patch
+def rankings(self:Evaluation,
+    chosen:dict=None, # What `thresholds` of the validation split gave; `None`: no threshold
+)->pd.DataFrame: # A row a class: `photos`, `share`, scores, and with `chosen` the threshold and what it does
+    "How well the classes that are looked for were found"
+    return ranking_table(self.photos, chosen)
 
 # %% ../nbs/03b_evaluate.ipynb #79975630
 @patch

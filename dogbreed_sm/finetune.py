@@ -99,7 +99,7 @@ def load_checkpoint(
     if differ := [k for k in run if c['run'].get(k)!=run[k]]: return log(f"{file} is of a run with other {', '.join(differ)}: starting afresh")
     return c | dict(progress=Progress(**c['progress']))
 
-# %% ../nbs/03a_finetune.ipynb #d336398d
+# %% ../nbs/03a_finetune.ipynb #6756ecc0
 class TrackRun(Callback):
     "Connect a phase of training to its run"
     order = 65 # after the Recorder (50) and the schedule (60), before SkipToEpoch (70)
@@ -133,8 +133,9 @@ class TrackRun(Callback):
         raise CancelFitException
 
     def _metrics(self):
-        names = ['valid:loss'] + [f'valid:{k}' for k in dog_metrics(1)]
-        m = {'train:loss':float(self.losses)/max(1, self.seen), **dict(zip(names, map(float, self.recorder.values[-1][1:])))}
+        names = ['valid:loss'] + [f'valid:{k}' for k in dog_metrics(len(self.dls.vocab))]
+        measured = dict(zip(names, map(float, self.recorder.values[-1][1:])))
+        m = {'train:loss':float(self.losses)/max(1, self.seen), **{k:v for k,v in measured.items() if k=='valid:loss' or not math.isnan(v)}} # no ranking where photos are on one side
         return m | {'images_per_second':self.seen*int(os.environ.get('WORLD_SIZE', 1))/(self.ended-self.started)}
 
 # %% ../nbs/03a_finetune.ipynb #e26c2865

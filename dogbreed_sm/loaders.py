@@ -8,13 +8,14 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/loaders.html.md"""
 
 # %% auto #0
 __all__ = ['crop_box', 'random_square', 'PhotoDataset', 'ColourJitter', 'ToNetwork', 'suitable_workers', 'PhotoDL',
-           'training_size', 'dog_dls', 'set_epoch', 'class_weights']
+           'class_weights', 'sampled', 'sought_class', 'training_size', 'dog_dls', 'set_epoch']
 
-# %% ../nbs/02_loaders.ipynb #e7cf9cd1
+# %% ../nbs/02_loaders.ipynb #31a5536a
 import math, os, random
+from collections import Counter
 from pathlib import Path
 
-from .core import epoch_seed, spoken
+from .core import BadHyperparameter, epoch_seed, spoken
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,6 +29,7 @@ from .cache import Pixels, decode_once
 from .data import Photos
 from .images import centre_square, short_side
 from .resnet import IMAGENET_MEAN, IMAGENET_STD, normalise
+from .scores import sought
 
 # %% ../nbs/02_loaders.ipynb #8e8d18a4
 def crop_box(
@@ -56,19 +58,19 @@ def random_square(
     out = np.asarray(Image.fromarray(a).resize((size, size), Image.Resampling.BILINEAR, box=box))
     return out[:,::-1] if rng.random()<.5 else out
 
-# %% ../nbs/02_loaders.ipynb #63b6e7ad
+# %% ../nbs/02_loaders.ipynb #05b04990
 class PhotoDataset(torch.utils.data.Dataset):
     "Photos of one split: `(x,y)` with `x` `(size,size,3)` uint8 and `y` the class index"
     def __init__(self,
         pixels:Pixels, # All usable photos
-        split:str, # `'train'`, `'valid'` or `'test'`
+        split:str, # `'train'`, `'valid'`, `'test'`, or several with `+` between
         size:int=224, # Side of the square the network sees, px
         min_scale:float=None, # Smallest share a random crop takes; `None`: the central square
         seed:int=42, # Fixes the crops
     ):
         self.pixels, self.size, self.min_scale, self.seed, self.epoch = pixels, size, min_scale, seed, 0
         t, self.classes = pixels.photos.table, pixels.photos.classes
-        self.rows = np.flatnonzero(t.split==split)
+        self.rows = np.flatnonzero(t.split.isin(split.split('+')))
         index = {c:i for i,c in enumerate(self.classes)}
         self.y = [index[c] for c in t.folder.iloc[self.rows]]
         self.files = [t.file.iloc[i] for i in self.rows]
@@ -76,12 +78,13 @@ class PhotoDataset(torch.utils.data.Dataset):
     def __len__(self): return len(self.rows)
 
     def __getitem__(self,
-        i:int, # Item of this split
+        i:int, # Item of this split; plus `len` for each time it has been shown in this epoch
     )->tuple: # `(size,size,3)` uint8 and an int
-        a = self.pixels[self.rows[i]]
-        if self.min_scale is None: return torch.from_numpy(centre_square(Image.fromarray(a), self.size).copy()), self.y[i]
+        row = i%len(self)
+        a = self.pixels[self.rows[row]]
+        if self.min_scale is None: return torch.from_numpy(centre_square(Image.fromarray(a), self.size).copy()), self.y[row]
         rng = np.random.default_rng((self.seed, self.epoch, i))
-        return torch.from_numpy(random_square(a, self.size, self.min_scale, rng).copy()), self.y[i]
+        return torch.from_numpy(random_square(a, self.size, self.min_scale, rng).copy()), self.y[row]
 
 # %% ../nbs/02_loaders.ipynb #3223ee16
 class ColourJitter(ItemTransform):
@@ -125,9 +128,19 @@ def suitable_workers(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     return min(16, cores) if torch.device(device).type=='cuda' else 0
 
-# %% ../nbs/02_loaders.ipynb #0318443b
+# %% ../nbs/02_loaders.ipynb #01850d81
 class PhotoDL(TfmdDL):
-    "fastai's `TfmdDL`, with photos that show themselves"
+    "fastai's `TfmdDL`, with photos that show themselves, and may be drawn by weight"
+    weights = None # Chance of each photo, relative to the others; `None`: each comes once
+
+    def shuffle_fn(self,
+        idxs:list, # Items of the split
+    )->list: # As many, in the order of the epoch; a repetition has `len` added
+        if self.weights is None: return super().shuffle_fn(idxs)
+        drawn, seen = self.rng.choices(idxs, weights=self.weights, k=len(idxs)), Counter()
+        for j,i in enumerate(drawn): drawn[j], seen[i] = i+len(idxs)*seen[i], seen[i]+1
+        return drawn
+
     def show_batch(self,
         max_n:int=6, # Number of photos
         height:float=1.7, # Height of the figure, inches
@@ -139,7 +152,30 @@ class PhotoDL(TfmdDL):
             ax.imshow(photo.clamp(0, 1).permute(1,2,0)); ax.axis('off')
             ax.set_title(spoken(self.dataset.classes[int(k)]), fontsize=9)
 
-# %% ../nbs/02_loaders.ipynb #0ece6495
+# %% ../nbs/02_loaders.ipynb #59b87f5d
+def class_weights(
+    dls:DataLoaders, # What `dog_dls` gave
+)->Tensor: # `(classes,)` float32
+    "Inverse frequency of each class in the training photos"
+    counts = np.bincount(dls.train.dataset.y, minlength=len(dls.vocab))
+    return torch.tensor(counts.sum()/(len(counts)*np.maximum(counts, 1)), dtype=torch.float32)
+
+def sampled(
+    dls:DataLoaders, # What `dog_dls` or `feature_dls` gave
+    sampling:str='weighted', # `'none'`: every training photo once an epoch; `'weighted'`: classes equally often
+)->DataLoaders: # `dls`
+    "Say which photos an epoch shows"
+    if sampling not in ('none','weighted'): raise BadHyperparameter(f"sampling={sampling!r}: give none | weighted")
+    dls.train.weights = None if sampling=='none' else class_weights(dls)[dls.train.dataset.y].tolist()
+    return dls
+
+def sought_class(
+    dls:DataLoaders, # What `dog_dls` gave
+)->int: # Index of the class with fewer training photos; meant for two classes
+    "The class that rankings are about"
+    return sought(np.bincount(dls.train.dataset.y, minlength=2))
+
+# %% ../nbs/02_loaders.ipynb #e3d3fd24
 def training_size(
     size:int, # Side of the square the network sees when it predicts, px
 )->int: # Side of training crops, px
@@ -156,17 +192,19 @@ def dog_dls(
     seed:int=42, # Fixes shuffling and augmentation
     workers:int=-1, # Loader processes; -1: what suits the machine
     device:str='cpu', # Where the batches go
+    sampling:str='none', # `'none'`: every training photo once an epoch; `'weighted'`: classes equally often
+    fit_on:str='train', # Splits that train, with `+` between
 )->DataLoaders: # Batches `(x,y)`: x `(bs,3,size,size)` float32, ImageNet-normalised; y `(bs,)` int64 class index
     "`DataLoaders` of train, valid and, if there is one, test"
     pixels = data if isinstance(data, Pixels) else decode_once(data, short_side(size))
     n = suitable_workers(device, workers)
-    train = PhotoDataset(pixels, 'train', train_size or training_size(size), min_scale, seed)
+    train = PhotoDataset(pixels, fit_on, train_size or training_size(size), min_scale, seed)
     common = dict(num_workers=n, device=torch.device(device), pin_memory=torch.device(device).type=='cuda')
     dls = [PhotoDL(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, after_batch=[ColourJitter(), ToNetwork()], **common)]
     dls += [PhotoDL(ds, bs=eval_bs, after_batch=[ToNetwork()], **common) for s in ('valid','test') if len(ds := PhotoDataset(pixels, s, size))]
     out = DataLoaders(*dls, device=torch.device(device))
-    out.vocab, out.pixels, out.size = pixels.photos.classes, pixels, size
-    return out
+    out.vocab, out.pixels, out.size, out.fit_on = pixels.photos.classes, pixels, size, fit_on
+    return sampled(out, sampling)
 
 # %% ../nbs/02_loaders.ipynb #a0cf7ea6
 def set_epoch(
@@ -180,11 +218,3 @@ def set_epoch(
     dl.dataset.epoch = epoch
     dl.rng = random.Random(epoch_seed(seed, epoch))
     for f in (random.seed, np.random.seed, torch.manual_seed): f(epoch_seed(seed, epoch, rank))
-
-# %% ../nbs/02_loaders.ipynb #60686e63
-def class_weights(
-    dls:DataLoaders, # What `dog_dls` gave
-)->Tensor: # `(classes,)` float32
-    "Inverse frequency of each class in the training photos"
-    counts = np.bincount(dls.train.dataset.y, minlength=len(dls.vocab))
-    return torch.tensor(counts.sum()/(len(counts)*np.maximum(counts, 1)), dtype=torch.float32)
