@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/jobs.html.md"""
 __all__ = ['PREFIX', 'SageMakerJob', 'recent_jobs', 'metrics_table', 'Job', 'prepared', 'train', 'send_files', 'confirm_training',
            'ProcessingJob', 'process']
 
-# %% ../nbs/13_jobs.ipynb #a6a9a8f2
+# %% ../nbs/13_jobs.ipynb #074b2725
 import base64, io, json, tempfile
 from contextlib import contextmanager
 from hashlib import sha256
@@ -21,7 +21,7 @@ from fastcore.basics import patch
 
 from .core import BadDataset, DogBreedError, METRICS, file_sha256, parse_hyperparameters, parse_metric_line
 from .costs import UnknownPrice, confirm_cost, estimate
-from dogbreed_sm.job_requests import (LOCAL_IMAGE, BadJob, debugger_fields, debugger_image, has_several_gpus, processing_job_request, training_image,
+from dogbreed_sm.job_requests import (LOCAL_IMAGE, MANAGED, BadJob, debugger_fields, debugger_image, has_several_gpus, processing_job_request, training_image,
     training_job_request)
 from .session import LogTail, ServiceError, Session, unique_name
 from .staging import pack_source
@@ -163,6 +163,35 @@ def report(self:Job,
     if (folder/'report.html').is_file(): return folder/'report.html'
     raise BadJob(f"{self.name} wrote no report; {folder} holds {', '.join(sorted(f.name for f in folder.iterdir() if not f.name.startswith('.')))}")
 
+# %% ../nbs/13_jobs.ipynb #f3fade11
+@patch(as_prop=True)
+def debug_path(self:Job
+): # Folder, or `s3://` address
+    "Where the job's tensors are"
+    d = self.describe()
+    if self._over is None and self.session.is_local:
+        from dogbreed_sm.evaluations import tensors_folder
+        return tensors_folder(d, self.session.root/'jobs'/'training-job'/self.name/'algo-1'/'ml')
+    if hook := d.get('DebugHookConfig'): return f"{hook['S3OutputPath'].rstrip('/')}/{self.name}/debug-output".removeprefix('file://')
+    return self.output()/'debug'
+
+@patch
+def trial(self:Job
+): # `FolderTrial`; `refresh()` takes up what is new
+    "What the job has saved while training"
+    from dogbreed_sm.trial import open_trial
+    where = str(self.debug_path)
+    return open_trial(where, self.session.s3 if where.startswith('s3://') else None)
+
+@patch
+def rule_statuses(self:Job
+): # `DataFrame` with `status` and `details`, indexed by the rule's name; empty where the service knows of none
+    "What the service says about the job's rules"
+    import pandas as pd
+    d = self.describe()
+    found = [s for k in ('DebugRuleEvaluationStatuses','ProfilerRuleEvaluationStatuses') for s in d.get(k, [])]
+    return pd.DataFrame([(s['RuleConfigurationName'], s['RuleEvaluationStatus'], s.get('StatusDetails', '')) for s in found], columns=['rule','status','details']).set_index('rule')
+
 # %% ../nbs/13_jobs.ipynb #2ce67680
 def _machines(d): return d.get('ResourceConfig') or d.get('TransformResources') or d.get('ProcessingResources', {}).get('ClusterConfig', {})
 
@@ -261,7 +290,7 @@ def _check_photos(data):
     if 'features' in folders or not isinstance(data, dict) and '://' not in str(data) and (Path(data)/'features.json').is_file(): return
     if not any('://' in str(v) for v in folders.values()): find_photos({k:Path(v) for k,v in data.items()} if isinstance(data, dict) else Path(data))
 
-# %% ../nbs/13_jobs.ipynb #930c3fc0
+# %% ../nbs/13_jobs.ipynb #609f0ece
 @contextmanager
 def prepared(
     session:Session, # `Session()` or `Session.local()`
@@ -285,13 +314,13 @@ def prepared(
     channels, uploads = _placed(session, given)
     _check_photos(data)
     image = image_uri or (LOCAL_IMAGE if session.is_local else training_image(session.region, instance_type))
-    if managed_debugger: fields = {**debugger_fields(f'{output}/{name}/debugger', LOCAL_IMAGE if session.is_local else debugger_image(session.region)), **fields}
+    if managed_debugger: fields = {**debugger_fields(output, LOCAL_IMAGE if session.is_local else debugger_image(session.region), hps.get('rules', MANAGED), name), **fields}
     with tempfile.TemporaryDirectory() as t:
         tar, code = _code(session, t, instance_count, instance_type, fields)
         uploads.append((tar, code))
         yield training_job_request(name, image, session.role, channels, session.uri(code), output, hps, instance_type, instance_count, spot, **fields), uploads
 
-# %% ../nbs/13_jobs.ipynb #f4433120
+# %% ../nbs/13_jobs.ipynb #a072c126
 def train(
     session:Session, # `Session()` or `Session.local()`
     data, # Folder of photos, on this machine or by its URI; or a dict with `train`, `valid` and `test`, or with `features`
@@ -311,13 +340,15 @@ def train(
     cost_limit:float=None, # USD for `max_run`, above which `ask` is asked; `None`: no limit
     ask=input, # Function that shows a question and returns the answer
     log=print, # Gets the estimate and the log
+    rules=None, # Rules that judge the run, as `make_rules` takes them; `None`: those of `hyperparameters`, else all with the local preset
     **fields, # Further fields of `CreateTrainingJob`, laid over the request
 )->Job: # Over if `wait`, else under way
     "Train on SageMaker"
-    with prepared(session, data, hyperparameters, instance_type, instance_count, spot, weights, name, image_uri, managed_debugger, max_run=max_run, keep_alive=keep_alive,
-            kms_key=kms_key, tags=tags, **fields) as (request, uploads): return _send(session, request, uploads, cost_limit, ask, log, wait)
+    with prepared(session, data, {**(hyperparameters or {}), **_told(rules)}, instance_type, instance_count, spot, weights, name, image_uri, managed_debugger, max_run=max_run, keep_alive=keep_alive,
+            kms_key=kms_key, tags=tags, **fields) as (request, uploads):
+        return _send(session, request, _unmanaged(request, fields) if managed_debugger else None, uploads, cost_limit, ask, log, wait)
 
-# %% ../nbs/13_jobs.ipynb #616c5bac
+# %% ../nbs/13_jobs.ipynb #14563a5e
 def _name_for(data):
     "A job's name after the folder of its data"
     first = next(iter(data.values())) if isinstance(data, dict) else data
@@ -353,14 +384,33 @@ def confirm_training(
     confirm_cost(cost, cost_limit, ask)
     if log and not session.is_local: log(f"{request['TrainingJobName']}: at most {cost}" if cost else f"{request['TrainingJobName']}: no price is known for {r['InstanceType']}")
 
-def _send(session, request, uploads, cost_limit, ask, log, wait):
+def _told(rules):
+    "The hyperparameter that tells a job its rules"
+    if rules is None: return {}
+    from dogbreed_sm.ruleset import rules_text
+    return {'rules':rules_text(rules)}
+
+def _unmanaged(request, fields):
+    "A request without what asks for SageMaker's own Debugger, but for what the caller gave himself"
+    theirs = {'DebugHookConfig','DebugRuleConfigurations','ProfilerConfig','ProfilerRuleConfigurations'}-fields.keys()
+    return {k:v for k,v in request.items() if k not in theirs}
+
+def _create(session, request, plain, log):
+    "Start a training job; as `plain`, without the managed Debugger, where the account is refused it"
+    try: return session.send('CreateTrainingJob', request)
+    except ServiceError as e:
+        if plain is None or e.code!='ValidationException': raise
+        if log: log(f"SageMaker refused the managed Debugger ({e}); the job is started without it, and this package's own rules judge it")
+        return session.send('CreateTrainingJob', plain)
+
+def _send(session, request, plain, uploads, cost_limit, ask, log, wait):
     "Check, ask, upload, and start a training job"
     from dogbreed_sm.checks import check_request
     check_request('CreateTrainingJob', request, local=session.is_local)
     job = Job(session, request['TrainingJobName'])
     confirm_training(session, request, 1, cost_limit, ask, log)
     send_files(session, uploads, log)
-    session.send('CreateTrainingJob', request)
+    _create(session, request, plain, log)
     return job.wait(log) if wait else job
 
 # %% ../nbs/13_jobs.ipynb #c6c567b1

@@ -20,7 +20,7 @@ from .rules import RULES, BadRule, Rule, judge
 from .trial import open_trial
 from .verdicts import Verdict, write_verdicts
 
-# %% ../nbs/05ia_ruleset.ipynb #649545a6
+# %% ../nbs/05ia_ruleset.ipynb #62fc7cd1
 BUILT_IN = ('LossNotDecreasing','Overfit','Overtraining','StalledTraining','VanishingGradient','ExplodingTensor','PoorWeightInitialization','DeadRelu','SaturatedActivation',
     'WeightUpdateRatio','AllZero','UnchangedTensor','TensorVariance','ClassImbalance','Confusion')
 
@@ -34,7 +34,7 @@ def rule(
     return RULES[rule_to_invoke](preset, **kw)
 
 def _from_json(text):
-    try: return json.loads(text)
+    try: return json.loads(text.replace('\\"', '"')) # quotes may still be escaped, as a request carries text
     except ValueError as e: raise BadRule(f'rules={text[:60]!r}: not JSON: {e}') from None
 
 def make_rules(
