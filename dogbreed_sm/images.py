@@ -110,7 +110,7 @@ class Memory:
         finally:
             with self.changed: self.free += n; self.changed.notify_all()
 
-# %% ../nbs/00a_images.ipynb #9018ee21
+# %% ../nbs/00a_images.ipynb #77795ae5
 MAX_SCANS = 20*MAX_PIXELS
 
 def _decode(src, short, max_pixels, memory, held):
@@ -122,9 +122,10 @@ def _decode(src, short, max_pixels, memory, held):
         if w*h>max_pixels: raise BadImage('bomb', f'{w} × {h} pixels are more than the limit of {max_pixels:,}')
         if short: img.draft('RGB', (2*short, 2*short))
         if img.info.get('progressive') and data and (n := bytes(src).count(b'\xff\xda'))*w*h>MAX_SCANS: raise BadImage('bomb', f'{n} scans of {w} × {h} pixels')
-        if memory: held.enter_context(memory.take(decode_bytes(img, w*h)))
+        if memory: held.enter_context(memory.take(decode_bytes(img, w*h)+(len(src) if data else 0)))
         img.load()
-        return to_rgb(ImageOps.exif_transpose(img)), header|dict(orientation=img.getexif().get(0x0112, 1))
+        orientation = img.getexif().get(0x0112, 1)
+        return to_rgb(img if orientation==1 else ImageOps.exif_transpose(img)), header|dict(orientation=orientation)
 
 # %% ../nbs/00a_images.ipynb #ef1e8393
 @contextmanager

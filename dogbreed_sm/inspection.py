@@ -9,8 +9,9 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/inspection.html.md"""
 # %% auto #0
 __all__ = ['EXTENSIONS', 'BIG_FILE', 'examine', 'examine_all', 'judge', 'usable_photos', 'data_hash']
 
-# %% ../nbs/01aa_inspection.ipynb #9391e780
+# %% ../nbs/01aa_inspection.ipynb #5e9183e5
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from hashlib import sha256
@@ -55,7 +56,7 @@ def examine(
     except BadImage as e: out |= dict(problem=e.reason, detail=e.detail)
     return out
 
-# %% ../nbs/01aa_inspection.ipynb #3e9d6964
+# %% ../nbs/01aa_inspection.ipynb #57c3e03d
 def examine_all(
     files:list, # References to photos
     short:int=None, # Keep the pixels too, at this short side, px
@@ -65,9 +66,12 @@ def examine_all(
     "Examine files in parallel, with progress, never holding more than a few pictures"
     n = workers or len(os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count()))
     with ThreadPoolExecutor(n) as ex:
-        step = 32*n
         def records():
-            for i in range(0, len(files), step): yield from ex.map(lambda f: examine(f, short), files[i:i+step])
+            ahead = deque()
+            for f in files:
+                ahead.append(ex.submit(examine, f, short))
+                if len(ahead)>=32*n: yield ahead.popleft().result()
+            while ahead: yield ahead.popleft().result()
         yield from progress(records(), desc, total=len(files))
 
 # %% ../nbs/01aa_inspection.ipynb #de98a547
