@@ -135,7 +135,7 @@ def from_scratch(
     "The recipe for a network without pretrained weights"
     return replace(hps, freeze_epochs=0, epochs=hps.freeze_epochs+hps.epochs, unfreeze='all', blend=0., train_size=hps.train_size or hps.image_size)
 
-# %% ../nbs/08_train.ipynb #64aaaa95
+# %% ../nbs/08_train.ipynb #14742f06
 def write_outputs(
     env:JobEnv, # Folders of the run
     learn, # The trained `Learner`
@@ -155,7 +155,8 @@ def write_outputs(
     for s,e in evaluations.items(): write_atomic(env.data_dir/f'predictions_{s}.csv', e.photos.to_csv(index=False))
     p = run.progress
     record = run_manifest(hyperparameters=asdict(hps), lr=p.lr, epochs=p.epoch, best_epoch=p.best_epoch, blended=p.blended, stopped=p.stopped, metrics=metrics, temperature=temperature,
-        classes=learn.dls.vocab, photos=learn.dls.pixels.photos.table.split.value_counts().to_dict(), data_hash=learn.dls.pixels.data_hash, skipped=skipped, seconds=seconds)
+        classes=learn.dls.vocab, photos=learn.dls.pixels.photos.table.split.value_counts().to_dict(), data_hash=learn.dls.pixels.data_hash, skipped=skipped, seconds=seconds,
+        thresholds=evaluations['valid'].thresholds() if 'valid' in evaluations else {})
     write_atomic(env.data_dir/'run.json', json.dumps(record, indent=1))
     return record
 
@@ -242,7 +243,7 @@ def extract(
     log(repr(store))
     return record
 
-# %% ../nbs/08_train.ipynb #6ea40b4f
+# %% ../nbs/08_train.ipynb #befaf2a2
 def fitting(
     hps:Hyperparameters, # As parsed
     store, # A `Features`
@@ -272,14 +273,14 @@ def train_on_features(
     with alone():
         learn = feature_learner(store, hps.batch_size, hps.eval_batch_size, 'cuda' if torch.cuda.is_available() else 'cpu', hidden_units=hps.hidden_units, dropout=hps.dropout,
             optimizer=hps.optimizer, lr=hps.lr if hps.lr!='auto' else 1e-3, weight_decay=hps.weight_decay, label_smoothing=hps.label_smoothing, mixup=hps.mixup,
-            balanced=hps.class_weights=='balanced', precision=hps.precision, seed=hps.seed)
+            balanced=hps.class_weights=='balanced', precision=hps.precision, seed=hps.seed, loss=hps.loss, gamma=hps.focal_gamma, fit_on=hps.fit_on)
         run = _new_run(learn, hps, env, log, store, features=store.meta['facts'])
         with _sigterm(run.request_stop): run.fit(hps.epochs, hps.freeze_epochs, hps.unfreeze, hps.lr)
         run.settle(hps.blend)
         clock('train')
         return _finish(env, learn, run, hps, clock, [], log, None)
 
-# %% ../nbs/08_train.ipynb #f7121d8d
+# %% ../nbs/08_train.ipynb #360a86f0
 class _Clock:
     "Times the steps of a run"
     def __init__(self): self.seconds, self._t = {}, time.perf_counter()
@@ -290,9 +291,9 @@ class _Clock:
 def _learner(pixels, hps, weights, device):
     from dogbreed_sm.learner import dog_learner
     from dogbreed_sm.loaders import dog_dls
-    dls = dog_dls(pixels, hps.image_size, hps.train_size, hps.batch_size, hps.eval_batch_size, hps.min_scale, hps.seed, hps.workers, device)
+    dls = dog_dls(pixels, hps.image_size, hps.train_size, hps.batch_size, hps.eval_batch_size, hps.min_scale, hps.seed, hps.workers, device, hps.sampling, hps.fit_on)
     return dog_learner(dls, hps.arch, weights, hps.hidden_units, hps.dropout, hps.optimizer, hps.lr if hps.lr!='auto' else 1e-3, hps.weight_decay,
-        hps.label_smoothing, hps.mixup, hps.class_weights=='balanced', hps.precision, hps.seed)
+        hps.label_smoothing, hps.mixup, hps.class_weights=='balanced', hps.precision, hps.seed, loss=hps.loss, gamma=hps.focal_gamma)
 
 def _evaluations(learn, which='all'):
     "The calibrated evaluation of the validation split, and of the test split where there is one and it is wanted"
@@ -301,7 +302,7 @@ def _evaluations(learn, which='all'):
     t = fit_temperature(logits, y)
     return {s:evaluate(learn, s, t) for s in ('valid','test')[:len(learn.dls.loaders)-1 if which=='all' else 1]}
 
-# %% ../nbs/08_train.ipynb #167a1b15
+# %% ../nbs/08_train.ipynb #2053ae39
 def train(
     hps:Hyperparameters, # As parsed
     data:Path|dict, # What `find_photos` takes, or a store of features
@@ -311,7 +312,9 @@ def train(
     rules=None, # Rules that judge the run, as `make_rules` takes them; `None`: by the hyperparameter
 )->dict: # What `run.json` holds; `stopped` says why a run ended early
     "Fine-tune on `data`, evaluate, and write the artifact; or extract features, or train on them"
-    if store := feature_store(data): return train_on_features(hps, store, env, log)
+    store = feature_store(data)
+    if hps.sampling=='weighted' and (store or hps.features!='none'): raise BadHyperparameter("sampling='weighted' shows the photos of rare classes in several crops, and features are computed once: give class_weights='balanced'")
+    if store: return train_on_features(hps, store, env, log)
     if hps.features=='only': return extract(hps, data, env, weights, log)
     from dogbreed_sm.profiler import RunProfiler, profiler_settings
     settings = profiler_settings(hps, env)
