@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/report.html.md"""
 __all__ = ['OUTPUTS', 'SECTIONS', 'STYLE', 'outputs_folder', 'Run', 'aws_verdicts', 'missing', 'report_notebook', 'execute',
            'page', 'report', 'try_report', 'Runs', 'compare']
 
-# %% ../nbs/07a_report.ipynb #cf4af992
+# %% ../nbs/07a_report.ipynb #a8b835a9
 import html, json, os, sys
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,14 @@ from .core import DogBreedError, spoken, write_atomic
 from .figures import (Html, confusion_picture, heat_picture, learning_curves, phase_picture, phase_table, step_picture, table, top_losses, usage_picture)
 from .frames import read_profile, snapshots
 from .profiler_rules import LOCAL_RULES, WORDS
+from .scores import ranking_table, rare_classes, thresholds
 from .verdicts import Verdict, read_verdicts
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-# %% ../nbs/07a_report.ipynb #b913659a
+# %% ../nbs/07a_report.ipynb #bb8a1b38
 OUTPUTS = 'run.json', 'history.csv', 'rules.json', 'profiler', 'profiler-reports', 'system', 'profiler-output'
 
 def outputs_folder(
@@ -66,7 +67,11 @@ class Run:
     def verdicts(self)->list: return read_verdicts(self.folder/'rules.json') or aws_verdicts(self.folder)
     def photos(self, split='test')->pd.DataFrame:
         files = [f for s in (split, 'valid') if (f := self.folder/f'predictions_{s}.csv').exists()]
-        return pd.read_csv(files[0]) if files else pd.DataFrame()
+        return pd.read_csv(files[0], dtype={'label':str,'predicted':str}) if files else pd.DataFrame()
+    @cached_property
+    def rare(self)->list: # Classes under 5 % of the photos whose ranking is known
+        t = self.photos()
+        return [c for c in rare_classes(t.label, self.record.get('classes', sorted(set(t.label)))) if f'p:{c}' in t] if len(t) else []
 
 # %% ../nbs/07a_report.ipynb #790d706b
 def aws_verdicts(
@@ -88,7 +93,7 @@ def aws_verdicts(
         out.append(Verdict(rule, *v, evidence=ev, parameters=params, preset='sagemaker'))
     return out
 
-# %% ../nbs/07a_report.ipynb #0433f323
+# %% ../nbs/07a_report.ipynb #b36b2740
 def _time_words(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
 @patch
@@ -99,7 +104,7 @@ def sentences(self:Run,
     out = [first_sentence(self.profile, self.causes) if f else 'The run was not profiled, so what limits it is not known.']
     split = next((s for s in ('test','valid') if f'{s}:accuracy' in m), None)
     best = f", best validation loss in epoch {r['best_epoch']}" if r.get('best_epoch', -1)>=0 else ''
-    out.append(f"{m[f'{split}:accuracy']:.1%} of the {split} photos were recognised ({len(r.get('classes', []))} classes, {r.get('epochs', len(self.history))} epochs{best})." if split else f'{len(self.history)} epochs are done; there is no evaluation yet.')
+    out.append(f"{m[f'{split}:accuracy']:.1%} of the {split} photos were recognised ({len(r.get('classes', []))} classes, {r.get('epochs', len(self.history))} epochs{best}).{self.rare_words()}" if split else f'{len(self.history)} epochs are done; there is no evaluation yet.')
     out.append(f'Of {_time_words(f.total)}, {_time_words(f.train)} went into training steps, {_time_words(f.valid)} into validation and {_time_words(f.init)} passed before the first step.' if f and f.n else 'No steps were timed.')
     by = {w:sum(WORDS[v.status]==w for v in self.verdicts) for w in WORDS.values()}
     fired = ', '.join(v.name or v.rule for v in self.verdicts if v.status=='IssuesFound')
@@ -131,7 +136,7 @@ def job_facts(self:Run)->Html: # A table
     rows |= {k:v for k,v in r.get('hyperparameters', {}).items()}
     return table(pd.DataFrame({'value':rows}).rename_axis('fact'))
 
-# %% ../nbs/07a_report.ipynb #102771b8
+# %% ../nbs/07a_report.ipynb #49bcceed
 @patch
 def curves(self:Run)->Html: # Figure and table
     "Losses and accuracies by epoch"
@@ -140,13 +145,34 @@ def curves(self:Run)->Html: # Figure and table
     return learning_curves(self.history, frozen)+table(self.history, 'Metrics by epoch')
 
 @patch
+def rare_words(self:Run)->str: # Begins with a space; empty where no class is rare
+    "Why accuracy is not the number to look at"
+    if not self.rare: return ''
+    c, t = self.rare[0], self.photos()
+    r = ranking_table(t[['label', f'p:{c}']]).iloc[0]
+    return f" {spoken(c)} is {r.share:.1%} of them, so accuracy says little: its average precision is {r.average_precision:.3f} and its AUROC {r.auroc:.3f}."
+
+@patch
+def rare_section(self:Run)->Html: # A table and a sentence; empty where no class is rare
+    "How well rare classes were found, and what thresholds do"
+    if not self.rare: return Html('')
+    keep = ['label', *(f'p:{c}' for c in self.rare)]
+    valid, test = self.photos('valid')[keep], self.photos()[keep]
+    chosen = {'highest F1':thresholds(valid), 'finds 80 %':thresholds(valid, .8)}
+    rows = [ranking_table(t, at).assign(split=s, rule=k) for k,at in chosen.items() for s,t in (('valid',valid), ('test',test))]
+    t = pd.concat(rows).reset_index().set_index('class')
+    first = ['rule','split','photos','share','average_precision','auroc','partial_auroc']
+    return Html('<h3>Rare classes</h3>')+table(t[[*first, *(c for c in t if c not in first)]].rename(columns=lambda c: c.replace('_', ' ')), 'Rankings, and what thresholds do that were chosen on the validation split')+Html(
+        '<p>Average precision is the share of a class by chance, AUROC 0.5, the partial AUROC above 80 % sensitivity 0.02 of 0.2. A photo is flagged when the probability of the class reaches the threshold.</p>')
+
+@patch
 def evaluation(self:Run)->Html: # Metrics, confusion, top losses
     "What was recognised, and what was mixed up"
     t, m = self.photos(), self.record.get('metrics', {})
     if not len(t): return missing('There are no predictions: the run is not at its end.')
     wrong = t[t.label!=t.predicted].groupby(['label','predicted']).size().sort_values(ascending=False).head(8)
     pairs = pd.DataFrame({'label':[spoken(a) for a,_ in wrong.index], 'taken for':[spoken(b) for _,b in wrong.index], 'photos':wrong.to_numpy()}, index=range(1, len(wrong)+1))
-    return table(pd.DataFrame({'value':m}).rename_axis('metric'), 'Metrics')+confusion_picture(t)+table(pairs, 'Most often mixed up')+Html('<h3>Hardest photos</h3>')+top_losses(t)
+    return table(pd.DataFrame({'value':m}).rename_axis('metric'), 'Metrics')+self.rare_section()+confusion_picture(t)+table(pairs, 'Most often mixed up')+Html('<h3>Hardest photos</h3>')+top_losses(t)
 
 # %% ../nbs/07a_report.ipynb #1f7b08e7
 @patch
