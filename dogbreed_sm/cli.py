@@ -200,7 +200,7 @@ def _predict_endpoint(a):
             print(f'{f}\t{p.label}\t{p.name}\t{p.probability:.3f}', flush=True)
     return int(bad>0)
 
-# %% ../nbs/18_cli.ipynb #810f57f8
+# %% ../nbs/18_cli.ipynb #cace1f98
 def _train_job(a):
     "Train as a job, where `--on` says"
     from dogbreed_sm.core import BadHyperparameter
@@ -278,7 +278,7 @@ def run_sweep(
     if len(found): print(f'\n{len(found)} {"endpoint" if len(found)==1 else "endpoints"}, ${found.usd_per_day.sum():,.2f} a day' + ('; dogbreed sweep --yes deletes the expired' if found.expired.any() and not a.yes else ''))
     return int(found.deleted.str.startswith('not deleted').any())
 
-# %% ../nbs/18_cli.ipynb #f8e5da11
+# %% ../nbs/18_cli.ipynb #6f0b0a7e
 _about = """Fine-tune a ResNet on labelled photos, measure it, serve it.
 
   dogbreed demo                                  draw dogs, train, serve and predict: about two minutes
@@ -337,7 +337,7 @@ def parser(
     _sagemaker_commands(_command)
     return p
 
-# %% ../nbs/18_cli.ipynb #20b88d27
+# %% ../nbs/18_cli.ipynb #d871ddba
 def _training_commands(_command):
     "Sub-parsers of `train` and `jobs`"
     t, j = _command('train', run_train, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS), _command('jobs', run_jobs)
@@ -378,7 +378,7 @@ def _sagemaker_commands(_command):
     s.add_argument('--yes', action='store_true', help='delete the expired')
     for c,default in ((y, 'local'), (t, 'local'), (s, 'aws')): _where(c, default)
 
-# %% ../nbs/18_cli.ipynb #a2407656
+# %% ../nbs/18_cli.ipynb #476657e7
 def main(
     argv:list=None, # Arguments; `None`: the process's own
 )->int: # Exit code
