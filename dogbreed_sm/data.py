@@ -54,10 +54,10 @@ def _class_files(root):
 
 def _class_folders(root): return {d.name for d in Path(root).iterdir() if d.is_dir() and d.name[0] not in '._'}
 
-# %% ../nbs/01_data.ipynb #5059abcd
+# %% ../nbs/01_data.ipynb #69fb6e87
 def _dealt(table, shares=None):
     "The table with splits dealt out"
-    return table.assign(split=deal(list(table.folder), [photo_name(f) for f in table.file], list(table.group) if 'group' in table else None, shares))
+    return table.assign(split=deal(table.folder.tolist(), [photo_name(f) for f in table.file.tolist()], table.group.tolist() if 'group' in table else None, shares))
 
 def _complete(table, have, path):
     "The table with a validation split, and no group in two splits"

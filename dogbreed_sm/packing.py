@@ -147,14 +147,14 @@ def unpack(
         _store(folder/place.with_name(place.name+_ending(key, data)), data)
     return folder
 
-# %% ../nbs/01c_packing.ipynb #1a0f79c5
+# %% ../nbs/01c_packing.ipynb #85ab1dde
 def quotas(
     counts:dict, # Stratum to its number of photos
     n:int, # Photos wanted, at most all
 )->dict: # Stratum to how many of them it gives; `n` in sum
     "Shares in whole photos, by the largest remainder; where `n` suffices, no stratum is left with nothing"
     total, least = sum(counts.values()), int(n>=len(counts))
-    exact = {k:c*n/total for k,c in counts.items()}
+    exact = {k:counts[k]*n/total for k in sorted(counts)}
     out = {k:max(least, int(e)) for k,e in exact.items()}
     while (short := n-sum(out.values()))>0:
         for k in sorted(out, key=lambda k: out[k]-exact[k])[:short]: out[k] += 1
@@ -173,9 +173,10 @@ def sample(
     if n<1: raise BadDataset(f'n={n}: a sample has at least one photo')
     t = photos.table
     if n>=len(t): return photos
-    order = pd.Series([sha256(f'{seed}/{s}/{k}/{photo_name(f)}'.encode('utf-8', 'surrogateescape')).digest() for f,s,k in zip(t.file, t.split, t.folder)]).sort_values(kind='stable').index
-    if not stratify: return Photos(t.loc[sorted(order[:n])].reset_index(drop=True), photos.classes)
-    strata = pd.Series(list(zip(t.split[order], t.folder[order])), index=order)
-    wanted = quotas(strata.value_counts(sort=False).to_dict(), n)
-    taken = strata.index[strata.groupby(strata).cumcount()<strata.map(wanted)]
-    return Photos(t.loc[sorted(taken)].reset_index(drop=True), photos.classes)
+    files, splits, folders = (t[c].tolist() for c in ('file','split','folder')) # plain lists: pandas gives text one by one slowly
+    strata = list(zip(splits, folders)) if stratify else ['']*len(t)
+    rank = [sha256(f'{seed}/{s}/{k}/{photo_name(f)}'.encode('utf-8', 'surrogateescape')).digest() for f,s,k in zip(files, splits, folders)]
+    left, taken = quotas(Counter(strata), n), []
+    for i in sorted(range(len(t)), key=rank.__getitem__):
+        if left[strata[i]]: left[strata[i]] -= 1; taken.append(i)
+    return Photos(t.iloc[sorted(taken)].reset_index(drop=True), photos.classes)

@@ -9,16 +9,16 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/photofiles.html.md"""
 # %% auto #0
 __all__ = ['MAX_BYTES', 'photo_ref', 'ref_parts', 'photo_name', 'packed_bytes', 'read_bytes', 'photo_stamps']
 
-# %% ../nbs/00e_photofiles.ipynb #8eb8e8ea
+# %% ../nbs/00e_photofiles.ipynb #47101217
 import os, re
 from collections import OrderedDict
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
 
 from .core import BadDataset, BadImage
 
-# %% ../nbs/00e_photofiles.ipynb #6b1c72f1
+# %% ../nbs/00e_photofiles.ipynb #a1865ec1
 _in_container = re.compile(r'(.+?\.(?:hdf5|h5))::(.+)', re.I|re.S)
 
 def photo_ref(
@@ -32,15 +32,17 @@ def ref_parts(
     ref:str|Path, # Reference to a photo
 )->tuple: # Path of the file as text, and the key in it; `None` where the file is the photo itself
     "Take a reference apart"
-    m = _in_container.fullmatch(str(ref))
-    return m.groups() if m else (str(ref), None)
+    ref = str(ref)
+    m = _in_container.fullmatch(ref) if '::' in ref else None
+    return m.groups() if m else (ref, None)
 
 def photo_name(
     ref:str|Path, # Reference to a photo
 )->str: # The file's name, or the last part of the key
     "What a photo is called, without the folders before it"
-    file, key = ref_parts(ref)
-    return PurePosixPath(key).name if key else Path(file).name
+    ref = str(ref)
+    name = ref[ref.rfind('/')+1:] # enough for a path, and for a key with a folder
+    return ref_parts(name)[1] or name if '::' in name else name
 
 # %% ../nbs/00e_photofiles.ipynb #844c11dc
 MAX_BYTES = 128<<20
