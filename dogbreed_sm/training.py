@@ -367,14 +367,14 @@ def prepare(
         w.write([o.encode() for o in notes]); w.close()
     write_atomic(folder/'prepared.json', json.dumps(dict(port=free_port())))
 
-# %% ../nbs/10f_training.ipynb #beb677af
+# %% ../nbs/10f_training.ipynb #d4455ba5
 def pack(
     folders:list, # One of each instance
     dest:Path,    # The archive
 )->Path: # `dest`
     "Archive the content of folders as one"
     part, seen = dest.with_name(f'.{dest.name}'), set()
-    with tarfile.open(part, 'w:gz', compresslevel=1, dereference=True) as t:
+    with tarfile.open(part, 'w:gz', compresslevel=0, dereference=True) as t: # stored: weights hardly shrink, and a search packs one model after another
         for folder in folders:
             for p in sorted(Path(folder).rglob('*')):
                 name = str(p.relative_to(folder))
