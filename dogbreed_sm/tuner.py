@@ -23,8 +23,8 @@ from .session import JobFailed, ServiceError, Session, WaitTimeout, unique_name
 from .spaces import Space, named_space, space_of
 from .tuning_requests import tuning_job_request, warm_start_config
 
-# %% ../nbs/14_tuner.ipynb #523ec767
-HEAD = frozenset('freeze_epochs epochs lr batch_size eval_batch_size optimizer weight_decay dropout hidden_units label_smoothing mixup class_weights early_stopping_patience'.split())
+# %% ../nbs/14_tuner.ipynb #2fe15ebc
+HEAD = frozenset('freeze_epochs epochs lr batch_size eval_batch_size optimizer weight_decay dropout hidden_units label_smoothing mixup class_weights loss focal_gamma early_stopping_patience'.split())
 BODY = frozenset('arch image_size train_size min_scale views cut precision seed'.split()) # What features are made with
 
 def on_features(
