@@ -103,7 +103,7 @@ def metric_definitions(
     number = r'(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)'
     return [{'Name':k, 'Regex':f'"{re.escape(k)}": {number}'} for k in METRICS]
 
-# %% ../nbs/00_core.ipynb #28dd080c
+# %% ../nbs/00_core.ipynb #19351caa
 ARCHS = 'resnet18', 'resnet34', 'resnet50'
 
 def _hp(default, help, **limits): return field(default=default, metadata=dict(help=help, **limits))
@@ -140,6 +140,7 @@ class Hyperparameters:
     features:str = _hp('none', 'Features of the frozen body, computed once. frozen: for the frozen epochs of this run; only: this run extracts them and trains nothing', choices=('none','frozen','only'))
     views:int = _hp(2, 'Augmented versions of each training photo among the features; 0: the photo as it is', lo=0, hi=1000)
     cut:str = _hp('pool', 'Where features are taken: after the pooling, or as maps after a stage', choices=('layer1','layer2','layer3','pool'))
+    sample:int = _hp(0, 'Train on a sample of this many photos, the share of each class kept; 0: on all', lo=0, hi=1_000_000_000)
     workers:int = _hp(-1, 'Loader processes; -1: what suits the machine', lo=-1, hi=128)
     profiler:str = _hp('on', 'Sample the machine, time every step, and judge by the profiler rules', choices=('on','off'))
     profiler_interval:int = _hp(500, 'Time between two samples of the machine, ms; one of 100, 200, 500, 1000, 5000, 60000', lo=100, hi=60000)
