@@ -10,8 +10,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/images.html.md"""
 __all__ = ['FORMATS', 'MAX_PIXELS', 'MAX_MEMORY', 'MAX_SCANS', 'MAX_ASPECT', 'to_rgb', 'decode_bytes', 'Memory', 'opened_image',
            'open_image', 'short_side', 'shrink', 'centre_square', 'eval_image', 'shared_folder']
 
-# %% ../nbs/00a_images.ipynb #ab26e7c4
-import io, os, warnings
+# %% ../nbs/00a_images.ipynb #a6960cb8
+import ctypes, io, os, warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Condition
@@ -68,19 +68,25 @@ def to_rgb(
         return white
     return img.convert('RGB')
 
-# %% ../nbs/00a_images.ipynb #71e69a38
+# %% ../nbs/00a_images.ipynb #fb62fe86
 def decode_bytes(
     img:Image.Image, # Opened and not yet loaded; `draft` may have made it smaller
     pixels:int, # Pixels of the whole picture, before `draft`
+    data:bytes=b'', # The file; a PNG's rotation may stand behind its pixels
 )->int: # Bytes
     "Memory that decoding a picture and converting it to RGB takes at most, by its header"
     w, h = img.size
-    each = 20 if img.mode[0] in 'IF' else 13 if _see_through(img) else 4 if img.mode=='RGB' and img.getexif().get(0x0112, 1)==1 else 8
+    each = 20 if img.mode[0] in 'IF' else 13 if _see_through(img) else 4 if img.mode=='RGB' and not _may_turn(img, data) else 8
     own = 0
     if img.info.get('progressive'): own = pixels*2*len(img.getbands())
     elif img.format=='WEBP': own = pixels*12
     elif img.format=='TIFF': own = _tile_pixels(img)*8
     return w*h*each+own
+
+def _may_turn(img, data):
+    "Could the picture have an EXIF orientation? Pillow would decode a PNG to answer"
+    if img.format=='PNG': return any(o in data for o in (b'eXIf', b'XML:com.adobe.xmp', b'Raw profile type'))
+    return img.getexif().get(0x0112, 1)!=1
 
 def _tile_pixels(img):
     "Pixels of the largest piece that libtiff decodes at once"
@@ -88,8 +94,9 @@ def _tile_pixels(img):
     if 322 in img.tag_v2: return tag(322, 0)*tag(323, 0)
     return img.width*min(img.height, tag(278, img.height))
 
-# %% ../nbs/00a_images.ipynb #fb8094c6
+# %% ../nbs/00a_images.ipynb #fa48a214
 MAX_MEMORY = 160<<20
+_trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if os.name=='posix' else None # glibc has it, others don't need it
 
 class Memory:
     "Bytes that all pictures being decoded at one time may take together"
@@ -106,11 +113,12 @@ class Memory:
         with self.changed:
             self.changed.wait_for(lambda: self.free>=n)
             self.free -= n
+        if _trim and n>self.total//20: _trim(0)
         try: yield
         finally:
             with self.changed: self.free += n; self.changed.notify_all()
 
-# %% ../nbs/00a_images.ipynb #77795ae5
+# %% ../nbs/00a_images.ipynb #25e4be7f
 MAX_SCANS = 20*MAX_PIXELS
 
 def _decode(src, short, max_pixels, memory, held):
@@ -122,12 +130,12 @@ def _decode(src, short, max_pixels, memory, held):
         if w*h>max_pixels: raise BadImage('bomb', f'{w} × {h} pixels are more than the limit of {max_pixels:,}')
         if short: img.draft('RGB', (2*short, 2*short))
         if img.info.get('progressive') and data and (n := bytes(src).count(b'\xff\xda'))*w*h>MAX_SCANS: raise BadImage('bomb', f'{n} scans of {w} × {h} pixels')
-        if memory: held.enter_context(memory.take(decode_bytes(img, w*h)+(len(src) if data else 0)))
+        if memory: held.enter_context(memory.take(decode_bytes(img, w*h, src if data else b'')+(len(src) if data else 0)))
         img.load()
         orientation = img.getexif().get(0x0112, 1)
         return to_rgb(img if orientation==1 else ImageOps.exif_transpose(img)), header|dict(orientation=orientation)
 
-# %% ../nbs/00a_images.ipynb #ef1e8393
+# %% ../nbs/00a_images.ipynb #beb39c25
 @contextmanager
 def opened_image(
     src:Path|bytes, # File, or the bytes of one
@@ -137,12 +145,12 @@ def opened_image(
 ): # The picture (mode `RGB`, upright), and of its file `width`, `height` (px), `format`, `mode`, `orientation` (EXIF, 1 to 8)
     "Open, decode in full, rotate as the camera says, convert to RGB; `BadImage` otherwise"
     with ExitStack() as held:
-        try: found = _decode(src, short, max_pixels, memory, held)
+        try: found = [_decode(src, short, max_pixels, memory, held)]
         except UnidentifiedImageError:
             raise _not_an_image(bytes(src[:64]) if isinstance(src, (bytes, bytearray, memoryview)) else _head(src)) from None
         except BadImage: raise
         except Exception as e: raise _why(e) from None
-        yield found
+        yield found.pop() # no reference stays here: the picture is gone before its memory is another's
 
 def open_image(
     src:Path|bytes, # File, or the bytes of one

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-# %% ../nbs/00f_phash.ipynb #80f198de
+# %% ../nbs/00f_phash.ipynb #f4920cb7
 SIDE = 16
 MIN_CONTRAST = 4/255
 
@@ -24,6 +24,7 @@ def picture_stats(
     img:Image.Image, # Mode `RGB`, any size
 )->dict: # `hash` (64 hexadecimal digits and 64 of the mirror image; empty: too flat to compare), `brightness` (mean grey level, from 0 to 1) and `contrast` (its standard deviation)
     "What a picture looks like, in three values"
+    if img.width*img.height>1<<20: img = img.resize((8*(SIDE+1), 8*SIDE), Image.Resampling.BOX)
     grey = np.frombuffer(img.convert('L').resize((SIDE+1, SIDE), Image.Resampling.BOX).tobytes(), np.uint8).reshape(SIDE, SIDE+1)
     left, right, x = grey[:,:-1], grey[:,1:], grey.astype(np.float32).ravel()/255
     mean = float(x.sum())/x.size
