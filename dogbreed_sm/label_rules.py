@@ -47,11 +47,11 @@ def last_pass(
 # %% ../nbs/05i_label_rules.ipynb #9e38f209
 def _later(trial): return 'It is judged when the run has ended.' if trial.progress()<1 else ''
 
-# %% ../nbs/05i_label_rules.ipynb #21fc266e
+# %% ../nbs/05i_label_rules.ipynb #1039e0c8
 class ClassImbalance(Rule):
     "Some classes are rare, or never recognised"
     aws = dict(threshold_imbalance=10., threshold_misprediction=.7, samples=500, argmax=False, labels_regex='.*labels', predictions_regex='.*predictions')
-    local, neutral = dict(samples=None, min_photos=10), dict(min_photos=1)
+    local, neutral = dict(samples=None, threshold_misprediction=.9, min_photos=10), dict(min_photos=1)
     what = 'labels'
     advice = 'Rare classes: `class_weights=balanced`, or more photos of them. Classes that are not recognised: look at their photos and labels.'
     calm = 'Classes are of similar size, and none is mostly taken for others.'

@@ -247,11 +247,11 @@ class UnchangedTensor(Rule):
             now, before = rows[-1], rows[:-1]
         return all(b.shape==now.shape and np.allclose(now, b, self.rtol, self.atol, self.equal_nan) for b in before)
 
-# %% ../nbs/05h_layer_rules.ipynb #275bdb54
+# %% ../nbs/05h_layer_rules.ipynb #d22e944d
 class TensorVariance(Rule):
     "A tensor varies too much or too little"
     aws = dict(collection_names=None, tensor_regex=None, max_threshold=None, min_threshold=None)
-    local = dict(collection_names='model_input', min_threshold=1e-8, max_threshold=1e4)
+    local = dict(collection_names='model_input', min_threshold=1e-8, max_threshold=100.)
     advice = 'Look at what the loader gives: photos of one colour, pixels that were never normalised, or normalised twice.'
     calm = 'The variance is in its bounds.'
     def not_applicable(self, trial): return _unnamed(self) or ('' if (self.max_threshold, self.min_threshold)!=(None, None) else 'It needs max_threshold or min_threshold; without one it can not fire.') # The trial

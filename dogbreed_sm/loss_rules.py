@@ -97,11 +97,11 @@ def run_trial(
             for _ in range(steps if v is not None else 0): t.add(step, {'CrossEntropyLoss_output_0':v}, mode); step += 1
     return t
 
-# %% ../nbs/05g_loss_rules.ipynb #38ea3803
+# %% ../nbs/05g_loss_rules.ipynb #d20f578a
 class Overfit(Rule):
     "Validation losses lie far above training losses"
     aws = dict(tensor_regex=None, start_step=0, patience=1, ratio_threshold=.1)
-    local, neutral = dict(patience=2, ratio_threshold=.5, min_gap=.1), dict(min_gap=0.)
+    local, neutral = dict(patience=2, ratio_threshold=.5, min_gap=.1, lost_share=.5), dict(min_gap=0., lost_share=0.)
     advice = 'More photos or stronger augmentation (`min_scale`, `mixup`), fewer epochs, more `dropout` or `weight_decay`. Look whether validation photos come from where the training photos come from.'
     calm = 'Validation and training losses stay together.'
     def missing(self, trial): return _without_validation(trial) # The trial
@@ -109,12 +109,16 @@ class Overfit(Rule):
     def find(self, trial): # The trial
         half = trial.info.get('steps', {}).get('TRAIN', 0)/2 if self.preset=='local' else 0
         all = [s for s in spans(trial) if s.step>=self.start_step and s.trained>=half]
-        self.looked, running = len(all)>=self.patience, 0
+        self.looked, running, first = len(all)>=self.patience, 0, next((r.loss for r in trial.losses().itertuples() if r.mode!='EVAL'), 0.)
         for s in all:
-            ratio = (s.valid-s.train)/s.train
-            running = running+1 if ratio>self.ratio_threshold and s.valid-s.train>self.min_gap else 0
-            if running>=self.patience:
-                return Hit('', s.step, ratio, self.ratio_threshold, f'At step {s.step} the validation loss is {s.valid:.3g} where the training loss is {s.train:.3g}: {100*ratio:.0f} % more.')
+            gap = s.valid-s.train
+            ratio, learned = gap/s.train, max(0., first-s.train)
+            running = running+1 if ratio>self.ratio_threshold and gap>max(self.min_gap, self.lost_share*learned) else 0
+            if running>=self.patience: return Hit('', s.step, ratio, self.ratio_threshold, self._words(s, gap, ratio, learned))
+
+    def _words(self, s, gap, ratio, learned):
+        lost = f' Of a training loss that fell by {learned:.3g}, {gap:.3g} is missing there.' if self.lost_share and learned else ''
+        return f'At step {s.step} the validation loss is {s.valid:.3g} where the training loss is {s.train:.3g}: {100*ratio:.0f} % more.{lost}'
 
 # %% ../nbs/05g_loss_rules.ipynb #e046729c
 def _waited(values, delta):
