@@ -191,7 +191,7 @@ def steps(self:Run)->Html: # Bars, scatter, table
     if not self.profile or not len(self.profile.steps): return missing('No step was timed.')
     return phase_picture(self.profile)+table(phase_table(self.profile), 'Mean milliseconds of each phase')+step_picture(self.profile)
 
-# %% ../nbs/07a_report.ipynb #6f2ee97e
+# %% ../nbs/07a_report.ipynb #76de02e3
 @patch
 def operators(self:Run)->Html: # A table
     "Operators that take most time"
@@ -208,7 +208,7 @@ def loading(self:Run)->Html: # A sentence and a table
     if not f or not f.n: return missing('No step was timed.')
     load = f.phases['data'] if f.workers==0 else f.step*f.workers
     cpu = min(load, f.data_cpu) if f.workers==0 else load
-    t = pd.DataFrame([dict(workers=w, ms=1000*with_workers(w, f.compute, load, cpu, f.cores, min(f.threads, f.cores))) for w in (1,2,4,8)]).set_index('workers')
+    t = pd.DataFrame([dict(workers=w, ms=1000*with_workers(w, f.compute, load, cpu, f.free, f.compute_cpu)) for w in (1,2,4,8)]).set_index('workers')
     t['times as fast'] = 1000*f.step/t.ms
     now = f"{f.workers} loader processes" if f.workers else 'loading in the training process'
     return Html(f"<p>With {now}, a step of {f.photos:.0f} photos takes {1000*f.step:.0f} ms, of which {1000*f.phases['data']:.0f} ms are waiting for data.</p>")+table(t.rename(columns={'ms':'expected step, ms'}), 'Estimated from the measured phases')
