@@ -53,7 +53,7 @@ def _duplicate_counts(table):
         'groups across splits':int((by.split.nunique()>1).sum()), 'groups with two labels':int((by.folder.nunique()>1).sum())}
     return pd.DataFrame(dict(number=what.values()), index=pd.Index(what, name='duplicates'))
 
-# %% ../nbs/07b_audit_report.ipynb #3fb36be8
+# %% ../nbs/07b_audit_report.ipynb #a89b2e0b
 def size_picture(
     table:pd.DataFrame, # Of `audit_table`
 )->Html: # A figure
@@ -62,6 +62,7 @@ def size_picture(
     fig, ax = axes(height=3.2)
     if len(t): ax.hexbin(t.width, t.height, gridsize=40, mincnt=1, cmap='cividis', bins='log' if len(t)>200 else None, xscale='log', yscale='log')
     ax.set(xlabel='width, px', ylabel='height, px')
+    for a in (ax.xaxis, ax.yaxis): a.set_major_formatter('{x:.0f}'); a.set_minor_formatter('{x:.0f}')
     w, h = t.width.median(), t.height.median()
     return picture(fig, f'Sizes of {len(t)} photos: median {w:.0f} × {h:.0f} px, from {t.width.min()} × {t.height.min()} to {t.width.max()} × {t.height.max()} px.', 'Width and height of the photos; lighter cells hold more of them.')
 
@@ -78,7 +79,7 @@ def light_picture(
     dark, bright = int((t.brightness<DARK).sum()), int((t.brightness>BRIGHT).sum())
     return picture(fig, f'Mean brightness of {len(t)} photos, median {t.brightness.astype(float).median():.2f}; {dark} nearly black, {bright} nearly white.', 'Brightness and contrast of the photos.')
 
-# %% ../nbs/07b_audit_report.ipynb #b4231b26
+# %% ../nbs/07b_audit_report.ipynb #4c2034a6
 def class_picture(
     classes:pd.DataFrame, # `classes` of `photo_statistics`
     most:int=30, # Classes shown, half of them the largest and half the smallest
@@ -92,7 +93,7 @@ def class_picture(
     for s,colour in zip([c for c in t if c!='all'], LINES):
         ax.barh([spoken(c) for c in t.index], t[s], left=left, label=s, color=colour)
         left += t[s].to_numpy()
-    ax.invert_yaxis(); ax.set_xlabel('photos'); ax.legend(frameon=False, ncols=3)
+    ax.invert_yaxis(); ax.set_xlabel('photos'); ax.legend(frameon=False, ncols=3, loc='lower left', bbox_to_anchor=(0, 1))
     ratio = classes['all'].max()/max(1, classes['all'].min())
     return picture(fig, f"{n} classes: the largest, {spoken(t.index[0])}, has {t['all'].iloc[0]} photos, the smallest, {spoken(t.index[-1])}, has {t['all'].iloc[-1]}.",
         f"Photos of each class{'' if n<=most else f': of {n}, the {most//2} largest and the {most//2} smallest'}. The largest class has {ratio:.1f} times as many as the smallest.")

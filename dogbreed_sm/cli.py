@@ -34,18 +34,36 @@ def _pairs(args):
     if len(flat)%2 or not all(k.startswith('--') for k in flat[::2]): raise DogBreedError(f"give hyperparameters as --name value, not {' '.join(args)}")
     return {k[2:]:v for k,v in zip(flat[::2], flat[1::2])}
 
-# %% ../nbs/18_cli.ipynb #04e334b2
+# %% ../nbs/18_cli.ipynb #3475cf78
 def run_audit(
-    a, # `path` and `csv`
+    a, # `path`, `policy`, `duplicates`, `quarantine`, `put_back`, `csv`, `report` and `workers`
 )->int: # 0: all files are usable; 1: some are not
     "Open every file of a data set and say what is wrong"
-    from dogbreed_sm.auditing import audit
+    from dogbreed_sm.auditing import audit_table, findings, put_back, settle, write_findings
     from dogbreed_sm.demo import audit_line
-    found = audit(a.path)
-    for r in found.itertuples(): print(f"{'' if r.usable else 'BAD  '}{r.file or r.split+'/'+r.folder}: {r.problem}{f' ({r.detail})' if r.detail else ''}")
+    if a.put_back: print(f'{put_back(a.put_back)} files are back in their places'); return 0
+    if not a.path: raise DogBreedError('name the folder of photos, or the HDF5 file: dogbreed audit photos')
+    photos, table = audit_table(a.path, a.workers)
+    found = findings(photos, table, a.duplicates)
+    _print_findings(found)
     print(audit_line(found))
-    if a.csv: found.to_csv(a.csv, index=False)
-    return int((~found.usable.astype(bool)).any())
+    if a.csv: write_findings(found, a.csv)
+    if a.policy!='skip' or a.quarantine:
+        found = settle(found, a.policy, a.quarantine)
+        for r in found[~found.action.isin(['','left out'])].itertuples(): print(_plain(f'{r.file}: {r.action}'))
+        if a.csv: write_findings(found, a.csv)
+    if a.report:
+        from dogbreed_sm.audit_report import audit_report
+        print(audit_report(photos, table, found, Path(a.report), Path(a.path).name))
+    return int((~found.usable).any())
+
+def _plain(text): return text.encode('utf-8', 'backslashreplace').decode() # a name need not be UTF-8
+
+def _print_findings(found, most=20):
+    "At most so many lines a problem"
+    for problem,g in found.groupby('problem', sort=False):
+        for r in g[:most].itertuples(): print(_plain(f"{'' if r.usable else 'BAD  '}{r.file or (r.split+'/'+r.folder).strip('/')}: {r.problem}{f' ({r.detail})' if r.detail else ''}"))
+        if len(g)>most: print(f'     … and {len(g)-most} more: {problem}; --csv lists them all')
 
 # %% ../nbs/18_cli.ipynb #cacdb83e
 def run_train(
@@ -278,7 +296,7 @@ def run_sweep(
     if len(found): print(f'\n{len(found)} {"endpoint" if len(found)==1 else "endpoints"}, ${found.usd_per_day.sum():,.2f} a day' + ('; dogbreed sweep --yes deletes the expired' if found.expired.any() and not a.yes else ''))
     return int(found.deleted.str.startswith('not deleted').any())
 
-# %% ../nbs/18_cli.ipynb #6f0b0a7e
+# %% ../nbs/18_cli.ipynb #56d1802c
 _about = """Fine-tune a ResNet on labelled photos, measure it, serve it.
 
   dogbreed demo                                  draw dogs, train, serve and predict: about two minutes
@@ -311,8 +329,14 @@ def parser(
     d.add_argument('--weights', metavar='FILE', help="pretrained weights for real photos: a state_dict file, or 'imagenet'")
     d.add_argument('--out', metavar='DIR', default='demo', help='where everything goes (default: %(default)s)')
     u = _command('audit', run_audit)
-    u.add_argument('path', help='folder of <split>/<class>/<photo> or <class>/<photo>')
+    u.add_argument('path', nargs='?', help='folder of <split>/<class>/<photo> or <class>/<photo>, or HDF5 file with a CSV beside it')
+    u.add_argument('--policy', choices=('skip','fail','repair'), default='skip', help='skip: change nothing; fail: exit with 2 where anything is bad; repair: rename wrong extensions and turn pixels as their EXIF rotation says, in place, JPEGs are encoded again (default: %(default)s)')
+    u.add_argument('--duplicates', choices=('report','drop','ignore'), default='report', help='near-duplicates across splits: report them, count the copy that trains as bad, or do not look for them (default: %(default)s)')
+    u.add_argument('--quarantine', metavar='DIR', help='move files that cannot be used here; with --policy repair, keep originals of photos that are encoded again')
+    u.add_argument('--put-back', metavar='DIR', help='move the files of a quarantine back to their places, and do nothing else')
     u.add_argument('--csv', metavar='FILE', help='write the findings to a file as well')
+    u.add_argument('--report', metavar='FILE', help='write a page: sizes, modes, classes, brightness, duplicates, findings')
+    u.add_argument('--workers', type=int, help='threads (default: one per core)')
     _training_commands(_command)
     for name,f in (('serve',run_serve), ('local',run_local)): _command(name, f, add_help=False)
     e = _command('evaluate', run_evaluate)
