@@ -142,24 +142,24 @@ def _epochs_of(self:TuningJob, o):
     if o['TrainingJobStatus'] in ('Completed','Failed','Stopped'): self._epochs[o['TrainingJobName']] = n
     return n
 
-# %% ../nbs/14_tuner.ipynb #16b4fbcf
+# %% ../nbs/14_tuner.ipynb #e481a366
 def _row(job, o, space):
     "A trial as a row"
     start, end = o.get('TrainingStartTime'), o.get('TrainingEndTime')
     cost = job.job(o['TrainingJobName']).cost if end else None
     return {'job':o['TrainingJobName'], 'status':o['TrainingJobStatus'], **space.typed(o['TunedHyperParameters']),
-        'objective':o.get('FinalHyperParameterTuningJobObjectiveMetric', {}).get('Value'), 'epochs':job._epochs_of(o),
+        'objective':o.get('FinalHyperParameterTuningJobObjectiveMetric', {}).get('Value'), 'epochs_run':job._epochs_of(o),
         'seconds':round((end-start).total_seconds(), 1) if start and end else None, 'cost':cost.usd if cost else None, 'reason':o.get('FailureReason', '')}
 
 @patch
 def results(self:TuningJob,
     earlier:bool=False, # Also the trials of the stages before?
-): # `DataFrame`, a trial a row in their order: `job`, `status`, hyperparameters in their own types, `objective`, `epochs`, `seconds`, `cost` (USD), `reason` of a failure
+): # `DataFrame`, a trial a row in their order: `job`, `status`, hyperparameters in their own types, `objective`, `epochs_run`, `seconds`, `cost` (USD), `reason` of a failure
     "The trials as a table"
     import pandas as pd
     if earlier: return pd.concat([j.results() for j in (*self.earlier, self)], keys=[j.name for j in (*self.earlier, self)], names=['tuning',None])
     space = self.space
-    columns = ['job','status',*space,'objective','epochs','seconds','cost','reason']
+    columns = ['job','status',*space,'objective','epochs_run','seconds','cost','reason']
     t = pd.DataFrame([_row(self, o, space) for o in self.trials()], columns=columns)
     return t.astype({'objective':float,'seconds':float,'cost':float})
 
