@@ -272,7 +272,7 @@ COPIES = {'quality 90': lambda i: (i, 90), 'quality 30': lambda i: (i, 30), 'hal
 
 
 def duplicates(a):
-    from dogbreed_sm.images import open_image
+    from dogbreed_sm.images import opened_image
     from dogbreed_sm.inspection import examine_all
     from dogbreed_sm.phash import SIDE, WITHIN, hash_bits, near_pairs, picture_stats
     with tempfile.TemporaryDirectory() as tmp:
@@ -286,12 +286,14 @@ def duplicates(a):
             yield dict(part='different photos', data=name, photos=len(hashes), nearest=min(near, default=''), within=upto[WITHIN], seconds=round(seconds, 2),
                 detail=json.dumps(dict(pairs=len(hashes)*(len(hashes)-1)//2, up_to=upto, too_flat=len(records)-len(hashes))))
     files = random.Random(0).sample(sorted((SHARED/'data'/'dogs10').rglob('*.jpg')), a.copies)
-    own = [hash_bits([picture_stats(open_image(f.read_bytes(), SIDE))['hash']])[0, 0] for f in files]
+    def hashed(data):
+        with opened_image(data, SIDE) as (img, h): return hash_bits([picture_stats(img, (h['width'], h['height']))['hash']])[0]
+    own = [hashed(f.read_bytes())[0] for f in files]
     for how, f in COPIES.items():
         distances = []
         for bits, file in zip(own, files):
             img, quality = f(Image.open(file).convert('RGB'))
-            other = hash_bits([picture_stats(open_image(encode(img, 'JPEG', quality=quality), SIDE))['hash']])[0]
+            other = hashed(encode(img, 'JPEG', quality=quality))
             distances.append(int(min((other[0] != bits).sum(), (other[1] != bits).sum())))
         yield dict(part='copies', data=how, photos=len(files), nearest=median(distances), within=sum(d <= WITHIN for d in distances), seconds='', detail=json.dumps(dict(largest=max(distances), p90=float(np.percentile(distances, 90)))))
 

@@ -26,7 +26,7 @@ from .images import Memory, opened_image, shrink
 from .phash import SIDE, picture_stats
 from .photofiles import photo_name, read_bytes, ref_parts
 
-# %% ../nbs/01aa_inspection.ipynb #b70055b1
+# %% ../nbs/01aa_inspection.ipynb #7f575a54
 EXTENSIONS = {'JPEG':('.jpg','.jpeg','.jpe','.jfif'), 'MPO':('.jpg','.jpeg','.mpo'), 'PNG':('.png',), 'WEBP':('.webp',), 'GIF':('.gif',), 'BMP':('.bmp',), 'TIFF':('.tif','.tiff')}
 BIG_FILE = 4<<20
 _memory, _one_big_file = Memory(), Lock()
@@ -52,7 +52,7 @@ def examine(
             data = read_bytes(file)
             out['sha256'] = sha256(data).hexdigest()
             with opened_image(data, short or SIDE, memory=memory) as (img, header):
-                out |= {k:header[k] for k in header if k in out} | (dict(pixels=shrink(img, short)) if short else picture_stats(img))
+                out |= {k:header[k] for k in header if k in out} | (dict(pixels=shrink(img, short)) if short else picture_stats(img, (header['width'],header['height']) if header['orientation']==1 else None))
                 del img # before others may take its memory
     except BadImage as e: out |= dict(problem=e.reason, detail=e.detail)
     return out

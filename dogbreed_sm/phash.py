@@ -16,16 +16,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-# %% ../nbs/00f_phash.ipynb #f4920cb7
+# %% ../nbs/00f_phash.ipynb #30659fca
 SIDE = 16
 MIN_CONTRAST = 4/255
 
+def _true_box(img, size):
+    "The part of a JPEG decoded at a fraction of its size that is picture: the last column may hold only a few pixels of it"
+    k = next((k for k in (1,2,4,8) if size and (-(-size[0]//k), -(-size[1]//k))==img.size), 1)
+    return (0, 0, size[0]/k, size[1]/k) if k>1 else (0, 0, *img.size)
+
 def picture_stats(
     img:Image.Image, # Mode `RGB`, any size
+    size:tuple=None, # Width and height of the file's picture, px, where a JPEG was decoded smaller; `None`: those of `img`
 )->dict: # `hash` (64 hexadecimal digits and 64 of the mirror image; empty: too flat to compare), `brightness` (mean grey level, from 0 to 1) and `contrast` (its standard deviation)
     "What a picture looks like, in three values"
-    if img.width*img.height>1<<20: img = img.resize((8*(SIDE+1), 8*SIDE), Image.Resampling.BOX)
-    grey = np.frombuffer(img.convert('L').resize((SIDE+1, SIDE), Image.Resampling.BOX).tobytes(), np.uint8).reshape(SIDE, SIDE+1)
+    box = _true_box(img, size)
+    if img.width*img.height>1<<20: img, box = img.resize((8*(SIDE+1), 8*SIDE), Image.Resampling.BOX, box), None
+    grey = np.frombuffer(img.convert('L').resize((SIDE+1, SIDE), Image.Resampling.BOX, box).tobytes(), np.uint8).reshape(SIDE, SIDE+1)
     left, right, x = grey[:,:-1], grey[:,1:], grey.astype(np.float32).ravel()/255
     mean = float(x.sum())/x.size
     contrast = max(0., float(x@x)/x.size-mean**2)**.5
