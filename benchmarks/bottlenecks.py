@@ -148,9 +148,10 @@ def main():
     a.add_argument('--dry', action='store_true', help='write no results')
     args = a.parse_args()
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
-    rows = list(planted(args))
-    if not args.dry:
-        for r in rows: append_row(RESULTS/'bottlenecks.csv', r)
+    rows = []
+    for r in planted(args):
+        rows.append(r)
+        if not args.dry: append_row(RESULTS/'bottlenecks.csv', r)
     close = [r for r in rows if r['error'] != '' and abs(r['error']) <= .3]
     right, measured = sum(r['right'] for r in rows), sum(r['error'] != '' for r in rows)
     print(f'{right} of {len(rows)} causes named rightly; {len(close)} of {measured} gains estimated within 30 %')

@@ -21,7 +21,7 @@ from .frames import PHASE_COLUMNS, Profile, snapshots
 import numpy as np
 import pandas as pd
 
-# %% ../nbs/06d_bottlenecks.ipynb #8899e3e0
+# %% ../nbs/06d_bottlenecks.ipynb #6081ba78
 @dataclass
 class Facts:
     "What was measured of a run; durations in s, `busy`, `own`, `others` and `waiting` in cores"
@@ -53,7 +53,11 @@ class Facts:
     @property
     def compute(self)->float: return max(0., self.step-self.phases.get('data', 0.))
     @property
-    def free(self)->float: return max(1e-3, self.own, self.cores-self.others) if self.own else float(self.cores) # Cores that this job can have
+    def crowded(self)->bool: # Do others keep this job from computing? What it measured on the wall has that in it already
+        wanted = self.compute*min(self.threads, self.cores)
+        return self.device=='cpu' and self.others>=.2*self.cores and self.compute_cpu<.8*wanted
+    @property
+    def free(self)->float: return max(1e-3, self.own, self.cores-self.others) if self.own and not self.crowded else float(self.cores) # Cores that this job can have
     @property
     def compute_cpu(self)->float: # What it computes beside loading in a step, s
         loading = self.data_cpu if self.workers==0 else 0.
@@ -142,7 +146,7 @@ def needed_workers(
     best = min(times.values())
     return next((w, t) for w,t in times.items() if t<=best*1.03)
 
-# %% ../nbs/06d_bottlenecks.ipynb #f28ca522
+# %% ../nbs/06d_bottlenecks.ipynb #f8d4d88e
 def _loading(f):
     "One batch's loading by one process: seconds, and seconds of computing"
     d = f.phases['data']
@@ -166,7 +170,7 @@ def data_cause(
     load, cpu = _loading(f)
     computing = cpu>.5*load*_to_be_had(f)
     w, t = needed_workers(f.compute, load, cpu, f.free, f.compute_cpu)
-    if computing and f.step/t<1.15: w, t = 0, f.compute # no cores left for it: the decoding itself must go
+    if computing and (f.crowded or f.step/t<1.15): w, t = 0, f.compute # no cores left for it: the decoding itself must go
     name, rule = ('decoding', 'CPUBottleneck') if computing else ('storage', 'IOBottleneck')
     now = f"{f.workers} loader process{'es' if f.workers!=1 else ''}" if f.workers else 'loading in the training process'
     what = 'decoding and preparing photos keeps a core busy' if computing else 'the processor idles while it waits for storage'

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-# %% ../nbs/07a_report.ipynb #bb8a1b38
+# %% ../nbs/07a_report.ipynb #42562524
 OUTPUTS = 'run.json', 'history.csv', 'rules.json', 'profiler', 'profiler-reports', 'system', 'profiler-output'
 
 def outputs_folder(
@@ -62,6 +62,8 @@ class Run:
         root = next((p for p in (self.folder/'profiler', self.folder) if (p/'system').exists() or (p/'framework').exists()), None)
         return read_profile(root) if root else None
     @cached_property
+    def facts(self): return facts(self.profile) if self.profile else None
+    @cached_property
     def causes(self)->list: return causes(self.profile) if self.profile else []
     @cached_property
     def verdicts(self)->list: return read_verdicts(self.folder/'rules.json') or aws_verdicts(self.folder)
@@ -93,14 +95,14 @@ def aws_verdicts(
         out.append(Verdict(rule, *v, evidence=ev, parameters=params, preset='sagemaker'))
     return out
 
-# %% ../nbs/07a_report.ipynb #b36b2740
+# %% ../nbs/07a_report.ipynb #1b423ccf
 def _time_words(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
 @patch
 def sentences(self:Run,
 )->list: # Five strings
     "A run in five sentences"
-    m, r, f = self.record.get('metrics', {}), self.record, facts(self.profile) if self.profile else None
+    m, r, f = self.record.get('metrics', {}), self.record, self.facts
     out = [first_sentence(self.profile, self.causes) if f else 'The run was not profiled, so what limits it is not known.']
     split = next((s for s in ('test','valid') if f'{s}:accuracy' in m), None)
     best = f", best validation loss in epoch {r['best_epoch']}" if r.get('best_epoch', -1)>=0 else ''
@@ -191,7 +193,7 @@ def steps(self:Run)->Html: # Bars, scatter, table
     if not self.profile or not len(self.profile.steps): return missing('No step was timed.')
     return phase_picture(self.profile)+table(phase_table(self.profile), 'Mean milliseconds of each phase')+step_picture(self.profile)
 
-# %% ../nbs/07a_report.ipynb #76de02e3
+# %% ../nbs/07a_report.ipynb #66e7c81f
 @patch
 def operators(self:Run)->Html: # A table
     "Operators that take most time"
@@ -204,7 +206,7 @@ def operators(self:Run)->Html: # A table
 @patch
 def loading(self:Run)->Html: # A sentence and a table
     "What more loader processes and other batches would do"
-    f = facts(self.profile) if self.profile else None
+    f = self.facts
     if not f or not f.n: return missing('No step was timed.')
     load = f.phases['data'] if f.workers==0 else f.step*f.workers
     cpu = min(load, f.data_cpu) if f.workers==0 else load
@@ -300,7 +302,7 @@ def try_report(
     try: return report(path)
     except Exception as e: log(f'no report ({type(e).__name__}: {e}); dogbreed report {path} tries again')
 
-# %% ../nbs/07a_report.ipynb #d1cee00d
+# %% ../nbs/07a_report.ipynb #0df387c4
 class Runs:
     "Several runs"
     def __init__(self,
@@ -316,7 +318,7 @@ class Runs:
     def results(self)->Html: # A table, a column a run
         "What came out, and what it took"
         def column(r):
-            f, m = facts(r.profile) if r.profile else None, r.record.get('metrics', {})
+            f, m = r.facts, r.record.get('metrics', {})
             timed = {'step, ms':1000*f.step, 'of it data, ms':1000*f.phases['data'], 'whole run, s':f.total, 'cores busy':f.busy} if f and f.n else {}
             return m | timed | {'rules fired':', '.join(v.name or v.rule for v in r.verdicts if v.status=='IssuesFound') or 'none', 'limited by':r.causes[0].name if r.causes else 'computation'}
         return table(pd.DataFrame({r.name:column(r) for r in self.runs}).rename_axis('result'))
