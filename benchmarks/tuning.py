@@ -5,8 +5,9 @@
   python benchmarks/tuning.py staged  --data DIR --weights FILE               features of layer 3, layer 4 and the head on them
   python benchmarks/tuning.py seeds   --data DIR --weights FILE               each seed's space, with few and small epochs
 
-The plain script does what the seeds do: ImageFolder at 224 px, a frozen ResNet18, a new head, every photo through the whole network in every epoch. Two of its epochs are timed in
-the same run; a search of it is that, multiplied. Rows go to results/tuning_*.csv.
+The plain script does what the seeds do: ImageFolder at 224 px, a frozen ResNet18, a new head, every photo through
+the whole network in every epoch. Two of its epochs are timed in the same run; a search of it is that, multiplied.
+Rows go to results/tuning_*.csv.
 """
 
 import argparse, os, sys, tempfile, time
