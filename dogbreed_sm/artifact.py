@@ -67,8 +67,8 @@ def read_spec(
     if faults := _spec_faults(s): raise BadArtifact(f"{folder}: model.json: {'; '.join(faults)}")
     return s
 
-# %% ../nbs/02b_artifact.ipynb #ee25dcbb
-MODULES = '__init__', 'core', 'images', 'resnet', 'artifact', 'inference' # What serving needs of this package
+# %% ../nbs/02b_artifact.ipynb #deab169f
+MODULES = '__init__', 'core', 'images', 'photofiles', 'resnet', 'artifact', 'inference' # What serving needs of this package
 
 _HANDLERS = '''"The handlers of the model one folder up, for SageMaker's PyTorch containers"
 import sys

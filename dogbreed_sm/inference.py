@@ -11,7 +11,7 @@ __all__ = ['IMAGE_TYPES', 'MAX_INSTANCES', 'Inputs', 'JSON_OUTPUTS', 'ANSWERS', 
            'prepare', 'Prediction', 'stack', 'forward', 'negotiate', 'model_fn', 'input_fn', 'predict_fn', 'output_fn',
            'predict_files']
 
-# %% ../nbs/09_inference.ipynb #08b47a85
+# %% ../nbs/09_inference.ipynb #aa90937f
 import base64, binascii, csv, io, json, re
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +26,7 @@ from torch import Tensor
 from .artifact import Model, load_model, pack_artifact, save_artifact, unpack_artifact
 from .core import BadImage, BadRequest, class_name
 from .images import MAX_PIXELS, centre_square, eval_image, short_side, shrink
+from .photofiles import PACKED_TYPE, packed_photos, read_bytes
 
 # %% ../nbs/09_inference.ipynb #09155b49
 IMAGE_TYPES = 'image/jpeg', 'image/jpg', 'image/png', 'image/webp', 'application/x-image', 'application/octet-stream'
@@ -131,7 +132,7 @@ def _read_json(body, max_instances):
     if isinstance(v, dict): return [_instance(v)], False
     raise BadRequest('the JSON must be {"image": base64} or {"instances": [base64, …]}')
 
-# %% ../nbs/09_inference.ipynb #ccee0c3b
+# %% ../nbs/09_inference.ipynb #b2d3eb2c
 def parse_request(
     body:bytes|str, # What was sent
     content_type:str|None='application/octet-stream', # Its `Content-Type`
@@ -139,12 +140,13 @@ def parse_request(
 )->Inputs: # `items`: `bytes` of files, uint8 `(h,w,3)` or normalised float32 `(3,h,w)`; `many`: answer with a list?
     "Read a request, or say why it can't be read"
     kind = media_type(content_type)
-    known = kind in ('', 'application/json', 'application/x-npy', *IMAGE_TYPES)
-    if not known: raise BadRequest(f"content type {kind[:80]} is not accepted: send {', '.join(IMAGE_TYPES)}, application/json or application/x-npy", 415)
+    known = kind in ('', 'application/json', 'application/x-npy', PACKED_TYPE, *IMAGE_TYPES)
+    if not known: raise BadRequest(f"content type {kind[:80]} is not accepted: send {', '.join(IMAGE_TYPES)}, application/json, {PACKED_TYPE} or application/x-npy", 415)
     if isinstance(body, str): body = body.encode()
     if not body: raise BadRequest('the body is empty: send the bytes of an image file, JSON or .npy')
     if kind=='application/json': return Inputs(*_read_json(bytes(body), max_instances))
     if kind=='application/x-npy': return Inputs(*_read_npy(body, max_instances))
+    if kind==PACKED_TYPE: return Inputs(list(packed_photos(body, max_instances).values()), True)
     return Inputs([bytes(body)], False)
 
 # %% ../nbs/09_inference.ipynb #74922366
@@ -293,16 +295,16 @@ def output_fn(
     kind, output = negotiate(accept)
     return ANSWERS[kind](prediction, output), kind
 
-# %% ../nbs/09_inference.ipynb #433573f1
+# %% ../nbs/09_inference.ipynb #fcdb257e
 FilePrediction = namedtuple('FilePrediction', 'file label name probability error')
 
-def _prepared(path, size):
-    try: return eval_image(path, size)
+def _prepared(ref, size):
+    try: return eval_image(read_bytes(ref), size)
     except BadImage as e: return e
 
 def predict_files(
     model:Model, # A loaded artifact
-    files:list, # Paths
+    files:list, # Paths, or references into HDF5 files
     batch_size:int=16, # Photos that go through the network at once
     workers:int=2, # Threads that decode
 ): # Yields a `FilePrediction` per file, in order; `error` is `None`, or why the file can't be read
