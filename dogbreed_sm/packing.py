@@ -9,7 +9,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/packing.html.md"""
 # %% auto #0
 __all__ = ['PART', 'photo_table', 'pack', 'unpack', 'quotas', 'sample']
 
-# %% ../nbs/01c_packing.ipynb #ef57458f
+# %% ../nbs/01c_packing.ipynb #6ad44c7b
 import os, shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +20,8 @@ import pandas as pd
 
 from .archives import _locked
 from .core import BadDataset, progress, write_atomic
-from .data import EXTENSIONS, Photos, find_photos
-from .hdf5 import find_hdf5
+from .data import Photos, find_photos
+from .inspection import EXTENSIONS
 from .photofiles import photo_name, photo_stamps, read_bytes, ref_parts
 
 # %% ../nbs/01c_packing.ipynb #66af09c8
