@@ -10,14 +10,14 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/report.html.md"""
 __all__ = ['OUTPUTS', 'SECTIONS', 'STYLE', 'outputs_folder', 'Run', 'aws_verdicts', 'missing', 'report_notebook', 'execute',
            'page', 'report', 'try_report', 'Runs', 'compare']
 
-# %% ../nbs/07a_report.ipynb #a8b835a9
+# %% ../nbs/07a_report.ipynb #c607d9d9
 import html, json, os, sys
 from functools import cached_property
 from pathlib import Path
 
 from .bottlenecks import causes, facts, first_sentence, needed_workers, with_workers
 from .core import DogBreedError, spoken, write_atomic
-from .figures import (Html, confusion_picture, heat_picture, learning_curves, phase_picture, phase_table, step_picture, table, top_losses, usage_picture)
+from .figures import (Html, confusion_picture, heat_picture, learning_curves, phase_picture, phase_table, step_picture, table, top_losses, usage_picture, words)
 from .frames import read_profile, snapshots
 from .profiler_rules import LOCAL_RULES, WORDS
 from .scores import ranking_table, rare_classes, thresholds
@@ -95,7 +95,7 @@ def aws_verdicts(
         out.append(Verdict(rule, *v, evidence=ev, parameters=params, preset='sagemaker'))
     return out
 
-# %% ../nbs/07a_report.ipynb #1b423ccf
+# %% ../nbs/07a_report.ipynb #6f80006c
 def _time_words(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
 @patch
@@ -117,7 +117,7 @@ def sentences(self:Run,
 @patch
 def summary(self:Run)->Html: # The five sentences as a list
     "A run in five sentences"
-    return Html('<ul class="summary">'+''.join(f'<li>{html.escape(s)}</li>' for s in self.sentences())+'</ul>')
+    return Html('<ul class="summary">'+''.join(f'<li>{words(s)}</li>' for s in self.sentences())+'</ul>')
 
 # %% ../nbs/07a_report.ipynb #5992526e
 def missing(
@@ -193,7 +193,7 @@ def steps(self:Run)->Html: # Bars, scatter, table
     if not self.profile or not len(self.profile.steps): return missing('No step was timed.')
     return phase_picture(self.profile)+table(phase_table(self.profile), 'Mean milliseconds of each phase')+step_picture(self.profile)
 
-# %% ../nbs/07a_report.ipynb #66e7c81f
+# %% ../nbs/07a_report.ipynb #7ef7f99e
 @patch
 def operators(self:Run)->Html: # A table
     "Operators that take most time"
@@ -225,23 +225,25 @@ def rules(self:Run,
     order = list(WORDS)
     rows = [dict(rule=v.name or v.rule, verdict=WORDS[v.status], what=v.sentence, advice=v.advice, **({'triggered':v.evidence.get('triggered', 0), 'datapoints':v.evidence.get('datapoints', '')} if profiler else {})) for v in sorted(vs, key=lambda v: order.index(v.status))]
     note = '<p>“Triggered” counts the looks at which a condition held, “datapoints” the inputs a rule read. Neither is a score, and one divided by the other means nothing: a rule with thousands of datapoints that never triggered has found nothing.</p>' if profiler else ''
-    return table(pd.DataFrame(rows).set_index('rule'))+Html(note)
+    return table(pd.DataFrame(rows).set_index('rule'), sentences=True)+Html(note)
 
 @patch
 def advice(self:Run)->Html: # A list, the largest gain first
     "What to do next"
-    rows = [f'{c.advice} <small>({html.escape(c.of)}; {c.name}{f", {c.saved:.0f} s of this run" if c.saved else ""})</small>' for c in self.causes]
-    rows += [f'{html.escape(v.advice)} <small>({html.escape(v.name or v.rule)})</small>' for v in self.verdicts if v.status=='IssuesFound' and v.advice and v.rule not in LOCAL_RULES]
+    rows = [f'{words(c.advice)} <small>({html.escape(c.of)}; {c.name}{f", {c.saved:.0f} s of this run" if c.saved else ""})</small>' for c in self.causes]
+    rows += [f'{words(v.advice)} <small>({html.escape(v.name or v.rule)})</small>' for v in self.verdicts if v.status=='IssuesFound' and v.advice and v.rule not in LOCAL_RULES]
     return Html('<ol>'+''.join(f'<li>{r}</li>' for r in rows)+'</ol>') if rows else Html('<p>Nothing: no cause costs a tenth of the time, and no rule fired.</p>')
 
-# %% ../nbs/07a_report.ipynb #83eae2b5
+# %% ../nbs/07a_report.ipynb #fe1c91dd
 SECTIONS = {'Summary':'summary()', 'What to do next':'advice()', 'Facts':'job_facts()', 'Learning curves':'curves()', 'Evaluation':'evaluation()', 'Rules about tensors':'rules(profiler=False)', 'Use of the machine':'usage()',
     'Steps and their phases':'steps()', 'Operators':'operators()', 'Loader and batch size':'loading()', 'Rules about time':'rules()'}
 STYLE = '''body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1a1a1a;background:#fff}h1{font-size:1.6rem}h2{font-size:1.25rem;margin:2rem 0 .5rem;border-bottom:1px solid #ccc}
-img{max-width:100%;height:auto}figure{margin:.5rem 0}figcaption,caption,small{color:#555;font-size:.85rem;text-align:left}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.5rem 0}
+figure{margin:.5rem 0;overflow-x:auto}.card img{max-width:100%;height:auto}figcaption,caption,small{color:#555;font-size:.85rem;text-align:left}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.5rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}thead th{border-bottom:2px solid #888}tbody th{font-weight:600}td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere;min-width:4rem}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{width:9rem}.missing{color:#555;font-style:italic}.summary li:first-child{font-weight:600}a{color:#0050a0}
-.jp-RenderedText pre,.output_error pre{white-space:pre-wrap}@media print{body{max-width:none;font-size:11px}h2{break-after:avoid}figure,tr{break-inside:avoid}.wide{overflow:visible}nav{display:none}}'''
+.jp-RenderedText pre,.output_error pre{white-space:pre-wrap}code{font-size:.9em}.sentences td:nth-of-type(2),.sentences td:nth-of-type(3){min-width:12rem}
+@media (max-width:40rem){.sentences thead{display:none}.sentences tr{display:block;padding:.5rem 0;border-bottom:1px solid #ddd}.sentences :is(th,td){display:block;border:0;padding:.1rem 0}.sentences td:empty{display:none}
+.sentences td:nth-of-type(n+4)::before{content:attr(data-label) ": ";color:#555}}@media print{body{max-width:none;font-size:11px}h2{break-after:avoid}figure,tr{break-inside:avoid}figure img{max-width:100%}.wide{overflow:visible}nav{display:none}}'''
 
 def report_notebook(
     setup:str, # Code that makes `run`
