@@ -8,11 +8,12 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/job_requests.html.md"""
 
 # %% auto #0
 __all__ = ['IMAGE_PYTHONS', 'IMAGE_TORCH', 'LOCAL_IMAGE', 'MANAGED', 'BadJob', 'newest_fitting', 'training_image', 'encoded',
-           'has_several_gpus', 'as_tags', 'training_job_request', 'hook_collections', 'managed_rule', 'debugger_fields',
-           'debugger_image', 'processing_job_request']
+           'has_several_gpus', 'Channel', 'as_tags', 'training_job_request', 'hook_collections', 'managed_rule',
+           'debugger_fields', 'debugger_image', 'processing_job_request']
 
-# %% ../nbs/12c_job_requests.ipynb #46b6f809
+# %% ../nbs/12c_job_requests.ipynb #578ce115
 import json, re
+from collections import namedtuple
 
 from .core import DogBreedError, metric_definitions, parse_hyperparameters
 
@@ -63,14 +64,19 @@ def has_several_gpus(
     one = re.match('g', family) and size in ('xlarge','2xlarge','4xlarge','8xlarge','16xlarge')
     return bool(re.match('[gp]', family)) and not one and instance_type not in ('ml.p2.xlarge','ml.p3.2xlarge','ml.p5.4xlarge')
 
-# %% ../nbs/12c_job_requests.ipynb #8aa19512
+# %% ../nbs/12c_job_requests.ipynb #23662e96
 def _laid_over(request, fields):
     "`request` with `fields` over it, dicts merged"
     return {**request, **{k:_laid_over(request[k], v) if isinstance(v, dict) and isinstance(request.get(k), dict) else v for k,v in fields.items()}}
 
-def _channel(name, uri):
-    return {'ChannelName':name, 'InputMode':'File', 'CompressionType':'None', 'RecordWrapperType':'None',
-        'DataSource':{'S3DataSource':{'S3DataType':'S3Prefix', 'S3Uri':uri, 'S3DataDistributionType':'FullyReplicated'}}}
+class Channel(namedtuple('Channel', 'uri input_mode sharded', defaults=('File', False))):
+    "What a channel brings: `uri`, `input_mode` (`'File'` copies before the start, `'FastFile'` while reading), `sharded` (each instance gets its part of the files)"
+    __slots__ = ()
+
+def _channel(name, c):
+    c = c if isinstance(c, Channel) else Channel(c)
+    source = {'S3DataType':'ManifestFile' if c.uri.endswith('.manifest') else 'S3Prefix', 'S3Uri':c.uri, 'S3DataDistributionType':'ShardedByS3Key' if c.sharded else 'FullyReplicated'}
+    return {'ChannelName':name, 'InputMode':c.input_mode, 'CompressionType':'None', 'RecordWrapperType':'None', 'DataSource':{'S3DataSource':source}}
 
 _CODE_CHANNEL = '/opt/ml/input/data/code/sourcedir.tar.gz'
 
@@ -86,12 +92,12 @@ def _contract(name, code, isolated, several, instance_type):
     if several: own |= dict(sagemaker_torch_distributed_enabled=True, sagemaker_instance_type=instance_type)
     return {k:json.dumps(v) for k,v in own.items()}
 
-# %% ../nbs/12c_job_requests.ipynb #04addbca
+# %% ../nbs/12c_job_requests.ipynb #90af5d40
 def training_job_request(
     name:str, # Of the job, unique in the account and region
     image_uri:str, # Of the container
     role:str, # ARN of the execution role
-    channels:dict, # Channel name to URI of a folder or file: `training`, or `train`, `valid` and `test`; `weights`
+    channels:dict, # Channel name to URI of a folder or file, or to a `Channel`: `training`, or `train`, `valid` and `test`; `weights`
     code:str, # URI of `sourcedir.tar.gz`
     output:str, # URI below which results go, in a folder of the job's name
     hyperparameters:dict=None, # Names to values; those not given stay at their defaults

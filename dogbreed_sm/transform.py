@@ -9,17 +9,20 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/transform.html.md"""
 # %% auto #0
 __all__ = ['transform_request', 'TransformJob', 'transform']
 
-# %% ../nbs/15b_transform.ipynb #a62e472b
+# %% ../nbs/15b_transform.ipynb #8cc4824b
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fastcore.basics import patch
 
 from .core import BadDataset, DogBreedError
 from .costs import UnknownPrice, estimate
 from .deploy import MODEL_FIELDS, make, model_request, model_uri, serving_image, undone_on_error
+from .hdf5 import find_hdf5
 from .jobs import PREFIX, SageMakerJob
+from .packing import unpack_unlabelled
 from .predictor import BreedPrediction, attempt, is_ours, our_tags, read_answer, tags_of
 from .session import JobFailed, unique_name
 from .storage import file_uri
@@ -91,7 +94,7 @@ def results(self:TransformJob
     with ThreadPoolExecutor(16) as pool: rows = list(pool.map(lambda u: _row(self.session, u, base), outs))
     return pd.DataFrame(rows, columns=['file','label','name','probability','answer'])
 
-# %% ../nbs/15b_transform.ipynb #91f770fd
+# %% ../nbs/15b_transform.ipynb #3e5f85d7
 def _photos_of(folder):
     "Refuse a folder with files that are no images"
     from PIL import Image
@@ -107,10 +110,17 @@ def _photos_of(folder):
 def _source(session, input, name):
     "URI of what is to be labelled"
     if '://' in str(input): return str(input)
-    path = Path(input)
-    if not path.is_dir(): raise BadDataset(f'{input}: no such folder')
+    path, key = Path(input), f'{PREFIX}/transform/{name}/input'
+    if find_hdf5(path) and path.is_file(): return _unpacked(session, path, key)
+    if not path.is_dir(): raise BadDataset(f'{input}: no such folder, and not an HDF5 file')
     _photos_of(path)
-    return file_uri(path) if session.is_local else session.upload(path, f'{PREFIX}/transform/{name}/input')
+    return file_uri(path) if session.is_local else session.upload(path, key)
+
+def _unpacked(session, file, key):
+    "Bring the photos of an HDF5 file to where the job reads them, one by one"
+    with TemporaryDirectory() as folder:
+        _photos_of(unpack_unlabelled(file, Path(folder)))
+        return session.upload(folder, key)
 
 def _target(session, output, name):
     "URI of the place for the answers"
@@ -119,11 +129,11 @@ def _target(session, output, name):
     if session.is_local: return file_uri(output)
     raise DogBreedError(f'output={output!r}: SageMaker writes to S3 alone; give an s3:// URI, or nothing. results() reads it from there')
 
-# %% ../nbs/15b_transform.ipynb #713eb80b
+# %% ../nbs/15b_transform.ipynb #d964c03a
 def transform(
     session, # `Session`
     model, # As `deploy` takes it
-    input:str|Path, # Folder of photos, or a URI below which they lie, or that of a `.manifest`
+    input:str|Path, # Folder or HDF5 file of photos, or a URI below which they lie, or that of a `.manifest`
     output:str|Path=None, # URI for the answers; `None`: in the session's bucket
     name:str=None, # Of the job; `None`: a new one
     instance_type:str='ml.c5.xlarge', # Of the instances
