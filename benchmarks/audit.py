@@ -274,13 +274,13 @@ COPIES = {'quality 90': lambda i: (i, 90), 'quality 30': lambda i: (i, 30), 'hal
 def duplicates(a):
     from dogbreed_sm.images import opened_image
     from dogbreed_sm.inspection import examine_all
-    from dogbreed_sm.phash import SIDE, WITHIN, hash_bits, near_pairs, picture_stats
+    from dogbreed_sm.phash import SIDE, WITHIN, hash_bits, hash_words, near_pairs, picture_stats
     with tempfile.TemporaryDirectory() as tmp:
         for name in ('dogs10', 'dogs120'):
             records = list(examine_all([str(f) for f in sorted(unpacked(name, Path(tmp)).rglob('*.jpg'))]))
             hashes = [r['hash'] for r in records if r['hash']]
             t = time.perf_counter()
-            near = Counter(d for _, _, d, _ in near_pairs(hash_bits(hashes), 64))
+            near = Counter(d for _, _, d, _ in near_pairs(hash_words(hashes), 64))
             seconds = time.perf_counter()-t
             upto = {k: sum(n for d, n in near.items() if d <= k) for k in (WITHIN, 40, 48, 56, 64)}
             yield dict(part='different photos', data=name, photos=len(hashes), nearest=min(near, default=''), within=upto[WITHIN], seconds=round(seconds, 2),
