@@ -4,11 +4,14 @@
     python benchmarks/audit.py --only speed --rounds 7
     python benchmarks/audit.py --only mutated --files 200
 
-Photos come from `data` of the folder that DOGBREED_SHARED names (else ../shared). Rows go to benchmarks/results/audit.csv, near-duplicates to near_duplicates.csv.
+Photos come from `data` of the folder that DOGBREED_SHARED names (else ../shared). Rows go to benchmarks/results/audit.csv, near-duplicates to
+near_duplicates.csv.
 
-speed: both read the same files, each in a process of its own that has imported what it needs, in turns; a ratio is of one round, `ratio` the median. Ours opens the
+speed: both read the same files, each in a process of its own that has imported what it needs, in turns; a ratio is of one round, `ratio` the median. Ours
+opens the
 file, checks it, computes checksum, perceptual hash, brightness and contrast; verify_images decodes it. Two processes for them, as many threads for us.
-odd: which of the odd files is called bad by whom. memory: the peak of the resident memory (VmHWM) of a child process that audits a folder with every bomb in it.
+odd: which of the odd files is called bad by whom. memory: the peak of the resident memory (VmHWM) of a child process that audits a folder with every bomb
+in it.
 mutated: files cut anywhere and with flipped bits, each examined with a time limit. duplicates: distances of different photos, and of copies made from them."""
 
 import argparse
@@ -78,7 +81,8 @@ def speed(a):
     with tempfile.TemporaryDirectory() as tmp:
         for name in ('dogs10', 'dogs120'):
             folder, load = unpacked(name, Path(tmp)), os.getloadavg()[0]
-            procs = {k: subprocess.Popen([sys.executable, '-W', 'ignore', '-c', c+TURNS, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            procs = {k: subprocess.Popen([sys.executable, '-W', 'ignore', '-c', c+TURNS, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, text=True)
                 for k, c in ALONE.items()}
             for p in procs.values(): p.stdout.readline()
             took = {k: [] for k in procs}
@@ -88,9 +92,11 @@ def speed(a):
                     procs[k].stdin.flush()
                     took[k].append(float(procs[k].stdout.readline().split()[0]))
             for p in procs.values(): p.stdin.close(); p.wait()
-            ratios = [f/d for f, d in zip(took['fastai'], took['dogbreed'])]
-            yield dict(part='speed', data=name, photos=sum(1 for _ in folder.rglob('*.jpg')), seconds=round(median(took['dogbreed']), 2), fastai_seconds=round(median(took['fastai']), 2),
-                ratio=round(median(ratios), 2), ratio_min=round(min(ratios), 2), ratio_max=round(max(ratios), 2), detail=f'{a.rounds} rounds, load before {load:.1f}')
+            ratios = [f/d for f, d in zip(took['fastai'], took['dogbreed'], strict=True)]
+            yield dict(part='speed', data=name, photos=sum(1 for _ in folder.rglob('*.jpg')), seconds=round(median(took['dogbreed']), 2),
+                fastai_seconds=round(median(took['fastai']), 2),
+                ratio=round(median(ratios), 2), ratio_min=round(min(ratios), 2), ratio_max=round(max(ratios), 2),
+                    detail=f'{a.rounds} rounds, load before {load:.1f}')
 
 
 # What is found
@@ -104,7 +110,8 @@ def odd(a):
     ours, theirs = {}, {f for f in files if not verify_image(root/f)}
     for f in files:
         r = examine(str(root/f))
-        said = r['problem'] or ('wrong extension' if Path(f).suffix.lower() not in EXTENSIONS[r['format']] else 'EXIF rotation' if r['orientation'] != 1 else None)
+        misnamed = not r['problem'] and Path(f).suffix.lower() not in EXTENSIONS[r['format']]
+        said = r['problem'] or ('wrong extension' if misnamed else 'EXIF rotation' if r['orientation'] != 1 else None)
         if said: ours[f] = said
     missed = sorted(theirs-set(ours))
     unusable = {f for f, p in ours.items() if p not in ('wrong extension', 'EXIF rotation')}
@@ -130,7 +137,8 @@ def png_of(w, h):
 
 def rle_bmp(w, h):
     "A run-length encoded BMP that ends at once: the rest is filled with zeros"
-    head = (40).to_bytes(4, 'little')+w.to_bytes(4, 'little')+h.to_bytes(4, 'little')+(1).to_bytes(2, 'little')+(8).to_bytes(2, 'little')+(1).to_bytes(4, 'little')+bytes(20)
+    head = (40).to_bytes(4, 'little')+w.to_bytes(4, 'little')+h.to_bytes(4, 'little')+(1).to_bytes(2, 'little')+(8).to_bytes(2, 'little')+(1).to_bytes(4,
+        'little')+bytes(20)
     start = 14+len(head)+1024
     return b'BM'+(start+2).to_bytes(4, 'little')+bytes(4)+start.to_bytes(4, 'little')+head+bytes(1024)+b'\0\1'
 
@@ -147,12 +155,16 @@ def bombs(root):
     folder = root/'train'/'Bombs'
     folder.mkdir(parents=True)
     side, flat = 9000, Image.new('L', (9000, 9000))
-    made = {'promise.png': png_of(60_000, 60_000), 'below_limit.png': encode(flat.convert('RGB')), 'grey.png': encode(flat), 'alpha.png': encode(Image.new('RGBA', (8000, 8000))),
-        'sixteen.png': encode(Image.new('I;16', (side, side))), 'palette.gif': encode(flat, 'GIF'), 'lzw.tif': encode(flat.convert('RGB'), 'TIFF', compression='tiff_lzw'),
+    made = {'promise.png': png_of(60_000, 60_000), 'below_limit.png': encode(flat.convert('RGB')), 'grey.png': encode(flat),
+        'alpha.png': encode(Image.new('RGBA', (8000, 8000))),
+        'sixteen.png': encode(Image.new('I;16', (side, side))), 'palette.gif': encode(flat, 'GIF'), 'lzw.tif': encode(flat.convert('RGB'), 'TIFF',
+            compression='tiff_lzw'),
         'deflate.tif': encode(Image.new('RGBA', (6000, 6000)), 'TIFF', compression='tiff_adobe_deflate'), 'tile.tif': tiff_tile(30_000),
         'filled_tile.tif': tiff_tile(20_000, zlib.compress(bytes(400_000_000))), 'rle.bmp': rle_bmp(side, side),
-        'progressive.jpg': encode(flat.convert('RGB'), 'JPEG', progressive=True), 'baseline.jpg': encode(flat.convert('RGB'), 'JPEG'), 'cmyk.jpg': encode(Image.new('CMYK', (8000, 8000)), 'JPEG'),
-        'canvas.webp': encode(Image.new('RGB', (16_000, 5000)), 'WEBP', lossless=True), 'promise.webp': encode(Image.new('RGB', (16_383, 16_383)), 'WEBP', lossless=True, method=0)}
+        'progressive.jpg': encode(flat.convert('RGB'), 'JPEG', progressive=True), 'baseline.jpg': encode(flat.convert('RGB'), 'JPEG'),
+            'cmyk.jpg': encode(Image.new('CMYK', (8000, 8000)), 'JPEG'),
+        'canvas.webp': encode(Image.new('RGB', (16_000, 5000)), 'WEBP', lossless=True), 'promise.webp': encode(Image.new('RGB', (16_383, 16_383)), 'WEBP',
+            lossless=True, method=0)}
     scans = encode(Image.new('L', (1600, 1600)), 'JPEG', progressive=True)
     made['scans.jpg'] = scans[:-2]+scans[scans.rindex(b'\xff\xda'):-2]*5000+scans[-2:]
     for i in range(8): made[f'large_{i}.png'] = encode(Image.new('RGB', (5500+i, 5500)))
@@ -177,20 +189,24 @@ peak = lambda: next(int(l.split()[1])//1024 for l in open('/proc/self/status') i
 start = peak()
 found = audit(root, workers)
 packed = examine(root+'/bomb.hdf5::zeros')
-print(json.dumps(dict(start=start, peak=peak(), checked=found.attrs['checked'], usable=found.attrs['usable'], packed=packed['problem'], problems=found[found.file!=''].problem.value_counts().to_dict())))
+seen = dict(start=start, peak=peak(), checked=found.attrs['checked'], usable=found.attrs['usable'], packed=packed['problem'])
+print(json.dumps(dict(seen, problems=found[found.file!=''].problem.value_counts().to_dict())))
 '''
 
 
 def memory(a):
     with tempfile.TemporaryDirectory() as tmp:
-        child = subprocess.run([sys.executable, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from audit import bombs; bombs(Path(sys.argv[2]))', str(Path(__file__).parent), tmp])
+        child = subprocess.run([sys.executable, '-c',
+            'import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from audit import bombs; bombs(Path(sys.argv[2]))',
+                str(Path(__file__).parent), tmp])
         child.check_returncode()
         for workers in (2, 16):
             t = time.perf_counter()
             child = subprocess.run([sys.executable, '-c', CHILD, tmp, str(workers)], capture_output=True, text=True, timeout=600)
             if child.returncode: raise SystemExit(child.stderr)
             seen = json.loads(child.stdout)
-            yield dict(part='memory', data='bombs', photos=seen['checked'], seconds=round(time.perf_counter()-t, 1), peak_mb=seen['peak'], found=seen['checked']-seen['usable'],
+            yield dict(part='memory', data='bombs', photos=seen['checked'], seconds=round(time.perf_counter()-t, 1), peak_mb=seen['peak'],
+                found=seen['checked']-seen['usable'],
                 detail=json.dumps(dict(workers=workers, before=seen['start'], packed=seen['packed'], problems=seen['problems'])))
 
 
@@ -213,7 +229,8 @@ def sources(rng):
         data = f.read_bytes()
         img = Image.open(io.BytesIO(data)).convert('RGB')
         small = img.resize((200, 150))
-        found += [data, encode(img, 'JPEG', progressive=True), encode(small), encode(small, 'WEBP'), encode(small, 'GIF'), encode(small, 'BMP'), encode(small, 'TIFF', compression='tiff_lzw'),
+        found += [data, encode(img, 'JPEG', progressive=True), encode(small), encode(small, 'WEBP'), encode(small, 'GIF'), encode(small, 'BMP'), encode(small,
+            'TIFF', compression='tiff_lzw'),
             encode(small, 'TIFF', compression='jpeg'), encode(small.convert('CMYK'), 'JPEG')]
     odd = [f for f in (SHARED/'data'/'odd_images').rglob('*') if f.is_file() and f.suffix != '.csv' and f.stat().st_size < 400_000]
     return found+[f.read_bytes() for f in sorted(odd)]
@@ -248,7 +265,8 @@ def mutated(a):
             judged[problem or ('good' if width else 'neither')] += 1
             slowest = max(slowest, took)
         child.stdin.close(); child.wait()
-    yield dict(part='mutated', data='dogs10 and odd_images', photos=a.files, found=sum(judged.values())-judged['good'], missed=crashes+judged['neither'], seconds=round(slowest, 2), detail=json.dumps(dict(seed=a.seed, crashes_or_hangs=crashes, judged=judged)))
+    yield dict(part='mutated', data='dogs10 and odd_images', photos=a.files, found=sum(judged.values())-judged['good'], missed=crashes+judged['neither'],
+        seconds=round(slowest, 2), detail=json.dumps(dict(seed=a.seed, crashes_or_hangs=crashes, judged=judged)))
 
 
 # Near-duplicates
@@ -264,10 +282,14 @@ def marked(img):
     return img
 
 
-COPIES = {'quality 90': lambda i: (i, 90), 'quality 30': lambda i: (i, 30), 'half the size': lambda i: (i.resize((i.width//2, i.height//2)), 85), '256 px': lambda i: (i.resize((256, round(256*i.height/i.width))), 85),
-    'brighter by 30 %': lambda i: (ImageEnhance.Brightness(i).enhance(1.3), 85), 'contrast up by 30 %': lambda i: (ImageEnhance.Contrast(i).enhance(1.3), 85), 'grey': lambda i: (i.convert('L').convert('RGB'), 85),
-    'blurred': lambda i: (i.filter(ImageFilter.GaussianBlur(2)), 85), 'marked in a corner': lambda i: (marked(i), 85), 'mirrored': lambda i: (i.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 85),
-    'squashed to a square': lambda i: (i.resize((256, 256)), 85), '1 % of each margin lost': lambda i: (crop(i, .01), 85), '2 % of each margin lost': lambda i: (crop(i, .02), 85), '5 % of each margin lost': lambda i: (crop(i, .05), 85),
+COPIES = {'quality 90': lambda i: (i, 90), 'quality 30': lambda i: (i, 30), 'half the size': lambda i: (i.resize((i.width//2, i.height//2)), 85),
+    '256 px': lambda i: (i.resize((256, round(256*i.height/i.width))), 85),
+    'brighter by 30 %': lambda i: (ImageEnhance.Brightness(i).enhance(1.3), 85), 'contrast up by 30 %': lambda i: (ImageEnhance.Contrast(i).enhance(1.3), 85),
+        'grey': lambda i: (i.convert('L').convert('RGB'), 85),
+    'blurred': lambda i: (i.filter(ImageFilter.GaussianBlur(2)), 85), 'marked in a corner': lambda i: (marked(i), 85),
+        'mirrored': lambda i: (i.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 85),
+    'squashed to a square': lambda i: (i.resize((256, 256)), 85), '1 % of each margin lost': lambda i: (crop(i, .01), 85),
+        '2 % of each margin lost': lambda i: (crop(i, .02), 85), '5 % of each margin lost': lambda i: (crop(i, .05), 85),
     'turned by 2 degrees': lambda i: (i.rotate(2), 85)}
 
 
@@ -291,11 +313,12 @@ def duplicates(a):
     own = [hashed(f.read_bytes())[0] for f in files]
     for how, f in COPIES.items():
         distances = []
-        for bits, file in zip(own, files):
+        for bits, file in zip(own, files, strict=True):
             img, quality = f(Image.open(file).convert('RGB'))
             other = hashed(encode(img, 'JPEG', quality=quality))
             distances.append(int(min((other[0] != bits).sum(), (other[1] != bits).sum())))
-        yield dict(part='copies', data=how, photos=len(files), nearest=median(distances), within=sum(d <= WITHIN for d in distances), seconds='', detail=json.dumps(dict(largest=max(distances), p90=float(np.percentile(distances, 90)))))
+        yield dict(part='copies', data=how, photos=len(files), nearest=median(distances), within=sum(d <= WITHIN for d in distances), seconds='',
+            detail=json.dumps(dict(largest=max(distances), p90=float(np.percentile(distances, 90)))))
 
 
 PARTS = dict(speed=speed, odd=odd, memory=memory, mutated=mutated, duplicates=duplicates)

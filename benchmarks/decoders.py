@@ -2,9 +2,11 @@
 
     python benchmarks/decoders.py --data ../shared/data/dogs10 --photos 300 --rounds 5
 
-Contestants take turns photo by photo; in each round the order changes. `ratio` is Pillow's seconds over the contestant's in the same round, the median of the rounds.
+Contestants take turns photo by photo; in each round the order changes. `ratio` is Pillow's seconds over the contestant's in the same round, the median of
+the rounds.
 `short` rows measure what a cache does: decode and shrink to a short side of 256 px. Decoders that are not installed are named and left out
-(`pip install simplejpeg PyTurboJPEG`; the second also needs the system's libturbojpeg, or its path in TURBOJPEG, of 3.0 or later for PyTurboJPEG 2). Rows go to benchmarks/results/decoders.csv."""
+(`pip install simplejpeg PyTurboJPEG`; the second also needs the system's libturbojpeg, or its path in TURBOJPEG, of 3.0 or later for PyTurboJPEG 2). Rows
+go to benchmarks/results/decoders.csv."""
 
 import argparse
 import os
@@ -106,7 +108,8 @@ def measure(photos, rounds, what, fs):
         diffs = [difference(fs[names[0]](d), fs[n](d)) for d in photos]
         same = [d for d in diffs if d[0] is not None]
         yield dict(what=what, decoder=n, photos=len(photos), rounds=rounds, ms=round(1000*median(seconds[n])/len(photos), 3), ratio=round(median(ratios[n]), 3),
-            ratio_min=round(min(ratios[n]), 3), max_difference=max((d[0] for d in same), default=''), mean_difference=round(sum(d[1] for d in same)/len(same), 4) if same else '',
+            ratio_min=round(min(ratios[n]), 3), max_difference=max((d[0] for d in same), default=''), mean_difference=round(sum(d[1] for d in same)/len(same),
+                4) if same else '',
             other_size=len(diffs)-len(same), truncation_is_error=detects(fs[n], photos[0]), load_before=round(os.getloadavg()[0], 2))
 
 
