@@ -103,13 +103,13 @@ def cases(tmp):
         'one worker decodes': ('decoding', dict(workers=1, work=.008), lambda c: workers(c) if c.evidence['advised_workers'] else dict(work=0)),
         'decoding in the loop': ('decoding', dict(work=.006), lambda c: workers(c) if c.evidence['advised_workers'] else dict(work=0)),
         'tiny batches': ('batch', dict(n=240, bs=2, valid=128), lambda c: dict(bs=c.evidence['advised'], n=1280)),
-        'stall every 10': ('stalls', dict(cbs=[lambda: Every(10, .5)]), dict(cbs=())),
+        'stall every 10': ('stalls', dict(cbs=[lambda: Every(10, 2.)], bs=64, n=1920), dict(cbs=())),
         'stall every 50': ('stalls', dict(cbs=[lambda: Every(50, 2.)], n=1600), dict(cbs=())),
         'cpu hog': ('others', dict(hog=4, n=960), dict(hog=0)),
         'memory leak': ('leak', dict(cbs=[lambda: Every(leak=8_000_000)], n=960, epochs=3), None),
         'validation as long as training': ('validation', dict(valid=1280), dict(cbs=[EverySecond])),
         'initialisation': ('initialisation', dict(start_delay=60.), lambda c: dict(start_delay=6.)),
-        'healthy, 32 px': ('', dict(size=32, n=1600), None), 'healthy, 64 px': ('', dict(n=960), None), 'healthy, 96 px': ('', dict(size=96), None)}
+        'healthy, 32 px': ('', dict(size=32, n=3200, bs=64), None), 'healthy, 64 px': ('', dict(n=1920, bs=64), None), 'healthy, 96 px': ('', dict(size=96, n=960, bs=64), None)}
 
 
 def planted(args):
