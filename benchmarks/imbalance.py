@@ -36,7 +36,8 @@ WAYS = {
 def run(data, weights, seed, settings, out):
     "One training; its record, and the seconds it took"
     t = perf_counter()
-    hps = parse_hyperparameters(dict(seed=seed, report='off', debugger='off', profiler='off', features='none', hidden_units='none', label_smoothing=0, min_scale=.5, **settings))
+    quiet = dict(report='off', debugger='off', profiler='off')
+    hps = parse_hyperparameters(dict(seed=seed, hidden_units='none', label_smoothing=0, min_scale=.5, **quiet, **settings))
     record = train(hps, data, job_env({}, out=out), weights, lambda s: None)
     return record, perf_counter()-t
 
@@ -63,12 +64,14 @@ def main():
     p.add_argument('--batch-size', type=int, default=32, help='(default: %(default)s)')
     p.add_argument('--lr', type=float, default=1e-3, help='(default: %(default)s)')
     p.add_argument('--unfreeze', default='layer3', help='first stage that trains, or all (default: %(default)s)')
-    p.add_argument('--weights', default=str(SHARED/'weights'/'resnet18_imagenet_trunk.pth'), help='state_dict file of a ResNet18, or none; that needs more epochs (default: %(default)s)')
+    p.add_argument('--weights', default=str(SHARED/'weights'/'resnet18_imagenet_trunk.pth'),
+                   help='state_dict file of a ResNet18, or none; that needs more epochs (default: %(default)s)')
     p.add_argument('--ways', default='0,2,4', help='numbers from '+', '.join(f'{i}: {k}' for i,k in enumerate(WAYS))+' (default: %(default)s)')
     p.add_argument('--out', default=str(RESULTS), help='CSV that rows are added to (default: %(default)s)')
     a = p.parse_args()
     if a.weights != 'none' and not Path(a.weights).is_file(): sys.exit(f'{a.weights}: no such file; give --weights')
-    settings = dict(arch='resnet18', image_size=a.size, train_size=a.size, batch_size=a.batch_size, freeze_epochs=0, epochs=a.epochs, lr=a.lr, unfreeze=a.unfreeze, blend=0)
+    settings = dict(arch='resnet18', image_size=a.size, train_size=a.size, batch_size=a.batch_size, freeze_epochs=0, epochs=a.epochs, lr=a.lr,
+                    unfreeze=a.unfreeze, blend=0)
     with tempfile.TemporaryDirectory() as tmp:
         os.environ['DOGBREED_CACHE'] = f'{tmp}/cache'
         other = find_photos(sample_lesions(f'{tmp}/other', n=a.judged_by, positives=a.positives, size=a.size, seed=0))
@@ -77,8 +80,9 @@ def main():
             for way in [list(WAYS)[int(i)] for i in a.ways.split(',')]:
                 r, seconds = run(data, a.weights, seed, settings|WAYS[way], f'{tmp}/run')
                 scores = judge(f'{tmp}/run/model', other)
-                row = dict(way=way, seed=seed, lesions=a.n, positives=a.positives, judged_by=a.judged_by, size=a.size, weights=Path(a.weights).name, unfreeze=a.unfreeze, epochs=a.epochs,
-                           batch_size=a.batch_size, lr=a.lr, best_epoch=r['best_epoch'], **{k: round(v, 4) for k, v in scores.items()},
+                row = dict(way=way, seed=seed, lesions=a.n, positives=a.positives, judged_by=a.judged_by, size=a.size, weights=Path(a.weights).name,
+                           unfreeze=a.unfreeze, epochs=a.epochs, batch_size=a.batch_size, lr=a.lr, best_epoch=r['best_epoch'],
+                           **{k: round(v, 4) for k, v in scores.items()},
                            valid_average_precision=round(r['metrics']['valid:average_precision'], 4), wall_s=round(seconds, 1))
                 append_row(Path(a.out), row)
                 print({k: row[k] for k in ('way', 'seed', 'best_epoch', *scores, 'wall_s')}, file=sys.stderr, flush=True)
