@@ -9,9 +9,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/heads.html.md"""
 # %% auto #0
 __all__ = ['FeatureDataset', 'FeatureDL', 'feature_dls', 'feature_learner', 'fitting_stage', 'head_optimizer', 'HeadRun']
 
-# %% ../nbs/04a_heads.ipynb #153eb342
+# %% ../nbs/04a_heads.ipynb #f3ee938a
 import time
-from functools import partial
 
 from .core import BadHyperparameter
 
@@ -20,16 +19,16 @@ import torch
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import combined_cos
 from fastai.data.core import DataLoaders, TfmdDL
+from fastai.layers import NoneReduce
 from fastai.learner import Learner
 from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from torch import nn
-from torch.nn import functional as F
 
 from .features import Features, split_at
 from .finetune import FineTune, plain_model, save_checkpoint
 from .learner import OPTIMIZERS, dog_learner, dog_metrics, score, split_stages
-from .loaders import set_epoch
+from .loaders import set_epoch, sought_class
 from .resnet import STAGES
 
 # %% ../nbs/04a_heads.ipynb #b29789e3
@@ -183,7 +182,7 @@ def _tensors(self:HeadRun):
     sets = {s:(torch.from_numpy(np.array(d.x)).to(device), d.labels.to(device)) for s,d in (('train',dls.train.dataset), ('valid',dls.valid.dataset))}
     return dls, sets
 
-# %% ../nbs/04a_heads.ipynb #77b741f1
+# %% ../nbs/04a_heads.ipynb #f9c64019
 @patch
 def _train_epoch(self:HeadRun, head, opt, x, y, batches, rates):
     "One pass through the training features; the mean loss"
@@ -194,8 +193,8 @@ def _train_epoch(self:HeadRun, head, opt, x, y, batches, rates):
         if mixup is None: loss = loss_func(head(xb), yb)
         else:
             xb, other, lam = _mixed(xb, yb, mixup)
-            out, each = head(xb), partial(F.cross_entropy, weight=loss_func.weight, label_smoothing=loss_func.label_smoothing, reduction='none')
-            loss = torch.lerp(each(out, other), each(out, yb), lam).mean()
+            out = head(xb)
+            with NoneReduce(loss_func) as each: loss = torch.lerp(each(out, other), each(out, yb), lam).mean()
         _set(opt, lr, mom)
         loss.backward(); opt.step(); opt.zero_grad()
         total += loss.detach()*len(b)
@@ -209,7 +208,7 @@ def _validate(self:HeadRun, head, x, y):
     head.eval()
     out, bs = head(x), self.learn.dls.valid.bs
     loss = sum(float(self.learn.loss_func.func(a, b))*len(b) for a,b in zip(out.split(bs), y.split(bs)))/len(y)
-    return {'valid:loss':loss, **{f'valid:{k}':score(m, out.cpu(), y.cpu()) for k,m in dog_metrics(out.shape[1]).items()}}
+    return {'valid:loss':loss, **{f'valid:{k}':score(m, out.cpu(), y.cpu()) for k,m in dog_metrics(out.shape[1], sought_class(self.learn.dls)).items()}}
 
 # %% ../nbs/04a_heads.ipynb #24ed3a05
 @patch

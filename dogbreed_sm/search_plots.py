@@ -121,7 +121,7 @@ def plot_slice(
         if _axis(r)[0] is not float and r.scaling!='ReverseLogarithmic': ax.set_xscale('log')
     ax.set_xlabel(name)
 
-# %% ../nbs/13a_search_plots.ipynb #f7462a1d
+# %% ../nbs/13a_search_plots.ipynb #faa36931
 def plot_search(
     results, # `DataFrame` of the trials
     space:Space, # What was searched
@@ -130,7 +130,7 @@ def plot_search(
 ): # matplotlib's `Figure`
     "How a search went, in four pictures"
     from matplotlib.figure import Figure
-    fig = Figure((9, 5), dpi=48, layout='constrained')
+    fig = Figure((9, 5), dpi=44, layout='constrained')
     top, bottom = fig.subfigures(2, 1)
     a, b, c = top.subplots(1, 3, width_ratios=[1, 1.2, .8])
     plot_progress(a, results, metric, maximize)
