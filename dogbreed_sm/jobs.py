@@ -354,7 +354,7 @@ def train(
             kms_key=kms_key, tags=tags, **fields) as (request, uploads):
         return _send(session, request, _unmanaged(request, fields) if managed_debugger else None, uploads, cost_limit, ask, log, wait)
 
-# %% ../nbs/13_jobs.ipynb #14563a5e
+# %% ../nbs/13_jobs.ipynb #f2dfa2e4
 def _name_for(data):
     "A job's name after the folder of its data"
     first = next(iter(data.values())) if isinstance(data, dict) else data
@@ -366,6 +366,7 @@ def _code(session, folder, instance_count, instance_type, fields):
     tar = pack_source(Path(folder)/'sourcedir.tar.gz', 'nothing' if fields.get('EnableNetworkIsolation') else 'requirements' if several else 'package')
     return tar, f'{PREFIX}/code/{_listing(tar)}/sourcedir.tar.gz'
 
+# %% ../nbs/13_jobs.ipynb #1eba5c26
 def send_files(
     session:Session, # Where to
     uploads:list, # Pairs of path and key; the key of a file names its content, so there is nothing to compare
@@ -390,6 +391,7 @@ def confirm_training(
     confirm_cost(cost, cost_limit, ask)
     if log and not session.is_local: log(f"{request['TrainingJobName']}: at most {cost}" if cost else f"{request['TrainingJobName']}: no price is known for {r['InstanceType']}")
 
+# %% ../nbs/13_jobs.ipynb #0fd88a76
 def _told(rules):
     "The hyperparameter that tells a job its rules"
     if rules is None: return {}

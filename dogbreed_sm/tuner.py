@@ -9,14 +9,14 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/tuner.html.md"""
 # %% auto #0
 __all__ = ['HEAD', 'BODY', 'TRIAL', 'on_features', 'features_name', 'features_job', 'TuningJob', 'tune']
 
-# %% ../nbs/14_tuner.ipynb #fd76ef5f
+# %% ../nbs/14_tuner.ipynb #a5c8870a
 import json, time
 from hashlib import sha256
 from pathlib import Path
 
 from fastcore.basics import patch
 
-from .core import BadHyperparameter, METRICS
+from .core import BadHyperparameter
 from .job_requests import BadJob, encoded
 from .jobs import Job, SageMakerJob, confirm_training, prepared, send_files, train
 from .session import JobFailed, ServiceError, Session, WaitTimeout, unique_name
@@ -349,14 +349,10 @@ def _start(session, name, channels, hps, space, request, weights, machine, commo
         session.send('CreateHyperParameterTuningJob', asked)
     return TuningJob(session, name, earlier)
 
-# %% ../nbs/14_tuner.ipynb #b1ab1429
-def _features_source(session, uri):
-    "The job that a channel `features` comes from"
-    return Job.attach(session, uri.rstrip('/').split('/')[-3])
-
+# %% ../nbs/14_tuner.ipynb #7812c1ed
 def _photo_job(session, uri):
     "Channels and hyperparameters of the job that made the features"
-    d = _features_source(session, uri).describe()
+    d = Job.attach(session, uri.rstrip('/').split('/')[-3]).describe() # …/<job>/output/model/
     channels = {c['ChannelName']:c['DataSource']['S3DataSource']['S3Uri'] for c in d['InputDataConfig'] if c['ChannelName']!='code'}
     hps = {k:json.loads(v) for k,v in d['HyperParameters'].items() if not k.startswith('sagemaker_')}
     return channels, {k:v for k,v in hps.items() if k not in ('features','views','cut')}
