@@ -21,10 +21,11 @@ demo: $(READY) ## Draw dogs, train, evaluate, pack, serve and predict (about 2 m
 test: $(READY) ## Run every notebook as a test, the slow cells too
 	@$(BIN)/python .ci/test_notebooks.py --flags slow,real $(ARGS)
 
-oracles: $(READY) ## Foreign clients (SageMaker SDK v2 and v3, AWS CLI) and AWS's own toolkits against the local SageMaker; each in an environment of its own
+oracles: $(READY) ## Foreign clients (SageMaker SDK v2 and v3, AWS CLI) and AWS's own toolkits against the local SageMaker, smdebug against our files; each in an environment of its own
 	@$(BIN)/python .ci/oracles/run.py $(ARGS)
 	@$(BIN)/python .ci/oracles/toolkit.py $(VENV)/oracles/toolkit
 	@$(BIN)/python .ci/oracles/serving.py $(VENV)/oracles/serving
+	@$(BIN)/python .ci/oracles/tensors.py $(VENV)/oracles/smdebug
 	@$(BIN)/python .ci/oracles/dockerfile.py $(VENV)/oracles/image
 
 lint: $(READY) ## Style of the hand-written files

@@ -36,7 +36,7 @@ from .state import KINDS, AwsError, Service, log, now, operation, shown, ticker
 from .storage import StorageError
 from .workers import LogWriter, Pool, ended_at, exit_code, read_log, spawn, state, stop
 
-# %% ../nbs/10f_training.ipynb #592eb8da
+# %% ../nbs/10f_training.ipynb #8467b5bb
 _LAUNCHERS = 'sagemaker_mpi_enabled', 'sagemaker_parameter_server_enabled', 'sagemaker_distributed_dataparallel_enabled', 'sagemaker_pytorch_ddp_enabled', \
     'sagemaker_pytorch_xla_multi_worker_enabled', 'sagemaker_multi_worker_mirrored_strategy_enabled'
 
@@ -58,7 +58,7 @@ def _bad_channel(r, c):
     s, name = c['DataSource'].get('S3DataSource'), f"InputDataConfig {c['ChannelName']}"
     mode = c.get('InputMode') or r['AlgorithmSpecification']['TrainingInputMode']
     if s is None: yield f'{name}: only S3DataSource, with s3:// or file://, can be read here'
-    elif s['S3DataType']!='S3Prefix': yield f"{name}: S3DataType {s['S3DataType']}; only S3Prefix is known here"
+    elif s['S3DataType'] not in ('S3Prefix','ManifestFile'): yield f"{name}: S3DataType {s['S3DataType']}; S3Prefix and ManifestFile are known here"
     if mode=='Pipe': yield f'{name}: input mode Pipe; use File or FastFile'
     if c.get('CompressionType', 'None')!='None' or c.get('RecordWrapperType', 'None')!='None': yield f'{name}: CompressionType and RecordWrapperType belong to input mode Pipe'
 
