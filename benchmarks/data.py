@@ -51,6 +51,19 @@ def train(data, out, **hps):
     return json.loads((out / "data" / "run.json").read_text())
 
 
+def searched(data, tmp, weights):
+    "Three trials on the features of a data set: their objectives, in the order of their starts"
+    from dogbreed_sm.session import Session
+    from dogbreed_sm.spaces import Continuous, Space
+    from dogbreed_sm.tuner import tune
+
+    settings = dict(image_size=SMALL["image_size"], epochs=3, freeze_epochs=0, views=0, hidden_units="none")
+    with Session.local(tmp) as session:
+        space = Space(lr=Continuous(1e-4, 1e-1, scaling="Logarithmic"))
+        job = tune(session, data, space, hyperparameters=settings, weights=weights, max_jobs=3, max_parallel=1, strategy="Random", seed=1, log=None)
+        return job.results()[["lr", "objective"]].to_numpy().tolist()
+
+
 def same(tmp):
     import pandas as pd
     from dogbreed_sm.artifact import load_model
@@ -67,6 +80,7 @@ def same(tmp):
     arrays = [(tmp / f"{k}_features" / "model" / "train.bin").read_bytes() for k in stores]
     model = load_model(tmp / "hdf5" / "model")
     evs = [evaluate_artifact(model, find_photos(d), "test", log=lambda s: None) for d in (packed, folder)]
+    tuned = [searched(d, tmp / f"sagemaker_{k}", weights) for k, d in (("hdf5", packed), ("files", folder))]
     history = [pd.read_csv(tmp / k / "data" / "history.csv").drop(columns="images_per_second", errors="ignore") for k in runs]
     report(
         "same",
@@ -78,6 +92,8 @@ def same(tmp):
         largest_difference=max(abs(a["metrics"][k] - b["metrics"][k]) for k in a["metrics"]),
         same_history=bool(history[0].equals(history[1])),
         same_features=arrays[0] == arrays[1],
+        same_trials=tuned[0] == tuned[1],
+        best_trial=round(max(o for _, o in tuned[0]), 5),
         same_predictions=bool((evs[0].photos.probability.values == evs[1].photos.probability.values).all()),
         decode_s_hdf5=a["seconds"]["decode"],
         decode_s_files=b["seconds"]["decode"],

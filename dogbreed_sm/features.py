@@ -9,7 +9,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/features.html.md"""
 # %% auto #0
 __all__ = ['CUTS', 'CHUNK', 'split_at', 'frozen_part', 'Features', 'open_features', 'extract_features']
 
-# %% ../nbs/04_features.ipynb #3b9760ee
+# %% ../nbs/04_features.ipynb #00072775
 import json, math, os, shutil
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ from safetensors.torch import save
 from torch import nn
 
 from .archives import _locked, cache_folder
-from .artifact import unpack_artifact
+from .artifact import fuse_bn, unpack_artifact
 from .cache import Pixels, _evict, decode_once
 from .data import Photos
 from .images import short_side
@@ -48,18 +48,18 @@ def split_at(
     i = [n for n,_ in parts].index('flatten' if cut=='pool' else cut)+1
     return nn.Sequential(OrderedDict(parts[:i])), nn.Sequential(OrderedDict(parts[i:]))
 
-# %% ../nbs/04_features.ipynb #7362e63b
+# %% ../nbs/04_features.ipynb #37b44df9
 def frozen_part(
     arch:str, # One of `ARCHS`
     weights:str|Path|None, # `'imagenet'` or a state_dict file
     cut:str='pool', # One of `CUTS`
-)->tuple: # The part before the cut, in eval mode, and the whole body's weights as the bytes of a safetensors file
+)->tuple: # The part before the cut, in eval mode, its batch norms folded into its convolutions, and the whole body's weights as the bytes of a safetensors file
     "The pretrained network up to a cut"
     net = pretrained(build_resnet(2, arch), arch, weights).eval().requires_grad_(False)
-    part, new = split_at(net, cut)[0], first_new_stage(net)
+    new, body = first_new_stage(net), save({k:v.contiguous() for k,v in net.state_dict().items() if not k.startswith('fc.')})
     if new<=(STAGES.index(cut) if cut!='pool' else STAGES.index('layer4')):
         raise BadWeights(f"{weights or 'none'}: {STAGES[new]} was never trained, and its features would be noise: "+(f'cut at {STAGES[new-1]} or before' if new>1 else 'give pretrained weights'))
-    return part, save({k:v.contiguous() for k,v in net.state_dict().items() if not k.startswith('fc.')})
+    return split_at(fuse_bn(net), cut)[0], body
 
 # %% ../nbs/04_features.ipynb #96fb44e3
 CHUNK = 64 # Photos that are computed, written and checked together

@@ -139,12 +139,12 @@ class DeadRelu(Rule):
             dead = 100*np.mean(100*active<self.threshold_inactivity)
             if dead>self.threshold_layer: return Hit(n, step, float(dead), self.threshold_layer, f'{dead:.0f} % of the ReLUs of {n} are active in less than {self.threshold_inactivity:g} % of what they see, at step {step}.')
 
-# %% ../nbs/05h_layer_rules.ipynb #ac8366cc
+# %% ../nbs/05h_layer_rules.ipynb #fc1e8a1a
 class SaturatedActivation(Rule):
     "Most tanhs or sigmoids of a layer are where their slope is zero"
     aws = dict(collection_names=None, tensor_regex='.*tanh_input|.*sigmoid_input', threshold_tanh_min=-9.4999, threshold_tanh_max=9.4999, threshold_sigmoid_min=-23., threshold_sigmoid_max=16.99999,
         threshold_inactivity=1., threshold_layer=50.)
-    local = dict(threshold_tanh_min=-3., threshold_tanh_max=3., threshold_sigmoid_min=-6., threshold_sigmoid_max=6.)
+    local = dict(threshold_tanh_min=-3., threshold_tanh_max=3., threshold_sigmoid_min=-6., threshold_sigmoid_max=6., threshold_inactivity=10.)
     what = 'whole inputs of tanhs or sigmoids'
     advice = 'Normalise what goes in (batch norm), lower the learning rate, initialise smaller, or use ReLUs.'
     calm = 'Tanhs and sigmoids work where they have a slope.'
