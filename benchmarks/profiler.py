@@ -103,9 +103,9 @@ def added_us(steps=2000):
 
 def main():
     a = ArgumentParser(description=__doc__.split('\n')[0])
-    a.add_argument('--rounds', type=int, default=7)
-    a.add_argument('--steps', type=int, default=40)
-    a.add_argument('--size', type=int, default=64, help='side of a photo, px')
+    a.add_argument('--rounds', type=int, default=60, help='pairs of short epochs; many short ones, because machines drift (default: %(default)s)')
+    a.add_argument('--steps', type=int, default=6, help='of an epoch (default: %(default)s)')
+    a.add_argument('--size', type=int, default=32, help='side of a photo, px (default: %(default)s)')
     args = a.parse_args()
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     load = os.getloadavg()[0]

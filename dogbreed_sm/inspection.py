@@ -9,7 +9,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/inspection.html.md"""
 # %% auto #0
 __all__ = ['EXTENSIONS', 'BIG_FILE', 'examine', 'examine_all', 'judge', 'usable_photos', 'data_hash']
 
-# %% ../nbs/01aa_inspection.ipynb #5e9183e5
+# %% ../nbs/01aa_inspection.ipynb #5862d15f
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 
 import pandas as pd
+from fastcore.basics import chunked
 
 from .core import BadImage, progress
 from .data import Photos, check_photos
@@ -57,7 +58,7 @@ def examine(
     except BadImage as e: out |= dict(problem=e.reason, detail=e.detail)
     return out
 
-# %% ../nbs/01aa_inspection.ipynb #57c3e03d
+# %% ../nbs/01aa_inspection.ipynb #6d68a556
 def examine_all(
     files:list, # References to photos
     short:int=None, # Keep the pixels too, at this short side, px
@@ -69,10 +70,10 @@ def examine_all(
     with ThreadPoolExecutor(n) as ex:
         def records():
             ahead = deque()
-            for f in files:
-                ahead.append(ex.submit(examine, f, short))
-                if len(ahead)>=32*n: yield ahead.popleft().result()
-            while ahead: yield ahead.popleft().result()
+            for some in chunked(files, 8): # handing over single files would take its own time
+                ahead.append(ex.submit(lambda fs: [examine(f, short) for f in fs], some))
+                if len(ahead)>=4*n: yield from ahead.popleft().result()
+            while ahead: yield from ahead.popleft().result()
         yield from progress(records(), desc, total=len(files))
 
 # %% ../nbs/01aa_inspection.ipynb #de98a547
