@@ -9,22 +9,24 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/loss_rules.html.md"""
 # %% auto #0
 __all__ = ['Span', 'LossNotDecreasing', 'spans', 'run_trial', 'Overfit', 'Overtraining', 'StalledTraining']
 
-# %% ../nbs/05g_loss_rules.ipynb #2b9b8491
+# %% ../nbs/05g_loss_rules.ipynb #35ad8db2
 import time
+from bisect import bisect_right
 from collections import namedtuple
+from itertools import groupby
 
 import numpy as np
 
 from .rules import RULES, Hit, Rule
 from .trial import Trial
 
-# %% ../nbs/05g_loss_rules.ipynb #aa6d4b19
+# %% ../nbs/05g_loss_rules.ipynb #98525f8a
 def _mean_se(v): return np.mean(v), np.std(v, ddof=1)/len(v)**.5
 
 class LossNotDecreasing(Rule):
     "The loss does not fall"
     aws = dict(collection_names=None, tensor_regex=None, use_losses_collection=True, num_steps=10, diff_percent=.1, increase_threshold_percent=5., mode='GLOBAL')
-    local = dict(mode='TRAIN', diff_percent=1., standard_errors=2.)
+    local = dict(mode='TRAIN', diff_percent=10., clear_percent=25., standard_errors=2.)
     collections, what = 'losses', 'losses'
     advice = 'Look at the learning rate first: ten times more, ten times less, or `lr=auto`. Then at the labels, and at whether the layers that should train are frozen.'
     calm = 'The loss falls.'
@@ -55,9 +57,9 @@ class LossNotDecreasing(Rule):
         if k<3 or trial.progress()<.5: return
         self.looked += 1
         (a, sa), (b, sb) = (_mean_se([v for _,v in o]) for o in (series[:k], series[-k:]))
-        need = max(self.diff_percent/100*abs(a), self.standard_errors*np.hypot(sa, sb))
+        need = np.clip(self.standard_errors*np.hypot(sa, sb), self.diff_percent/100*abs(a), self.clear_percent/100*abs(a))
         if not a-b>need:
-            return Hit(name, series[-1][0], float(100*(a-b)/a), float(100*need/a), f'The training loss was {a:.3g} at the beginning and is {b:.3g} now: no fall that stands out from the scatter of the batches.')
+            return Hit(name, series[-1][0], float(100*(a-b)/a), float(100*need/a), f'The training loss was {a:.3g} at the beginning and is {b:.3g} now: no fall to speak of, or none that stands out from the scatter of the batches.')
 
 # %% ../nbs/05g_loss_rules.ipynb #4e0028cf
 Span = namedtuple('Span', 'step train valid trained')
@@ -120,7 +122,7 @@ class Overfit(Rule):
         lost = f' Of a training loss that fell by {learned:.3g}, {gap:.3g} is missing there.' if self.lost_share and learned else ''
         return f'At step {s.step} the validation loss is {s.valid:.3g} where the training loss is {s.train:.3g}: {100*ratio:.0f} % more.{lost}'
 
-# %% ../nbs/05g_loss_rules.ipynb #e046729c
+# %% ../nbs/05g_loss_rules.ipynb #dbd900d7
 def _waited(values, delta):
     "How long no value has been better by `delta`, at each point"
     best, n = np.inf, 0
@@ -131,20 +133,26 @@ def _waited(values, delta):
 class Overtraining(Rule):
     "Training goes on though nothing gets better"
     aws = dict(patience_train=5, patience_validation=10, delta=.01)
-    local, neutral = dict(patience_train=None, patience_validation=3, worse_percent=10.), dict(worse_percent=None)
+    local, neutral = dict(patience_train=None, patience_validation=3, worse_percent=10., from_share=.5), dict(worse_percent=None, from_share=None)
     advice = 'Stop there: fewer `epochs`, or `early_stopping_patience`. The best epoch is kept in any case.'
     calm = 'The losses still fall, or have not risen again.'
     def missing(self, trial): return _without_validation(trial) # The trial
 
+    def _parts(self, trial):
+        "Spans between changes of what trains, and the step from which they count"
+        all, starts = spans(trial), [p['step'] for p in trial.info.get('phases', [])]
+        if self.from_share is None or not all: return [all], 0
+        return [list(g) for _,g in groupby(all, lambda s: bisect_right(starts, s.step))], self.from_share*(trial.info.get('steps', {}).get('TRAIN') or all[-1].trained)
+
     def find(self, trial): # The trial
-        all = spans(trial)
-        sides = dict(training=(self.patience_train, [s.train for s in all]), validation=(self.patience_validation, [s.valid for s in all]))
-        for side,(patience,values) in sides.items():
-            if patience is None: continue
-            self.looked += len(values)>patience
-            for s,v,(n,best) in zip(all, values, _waited(values, self.delta)):
-                if n>=patience and (self.worse_percent is None or v>best*(1+self.worse_percent/100)):
-                    return Hit('', s.step, n, patience, f'At step {s.step} the {side} loss had not been better than {best:.3g} for {n} epochs, and was {v:.3g}.')
+        parts, counts = self._parts(trial)
+        for side,patience in (('train',self.patience_train), ('valid',self.patience_validation)):
+            for part in parts if patience is not None else ():
+                self.looked += len(part)>patience
+                values = [getattr(s, side) for s in part]
+                for s,v,(n,best) in zip(part, values, _waited(values, self.delta)):
+                    if n>=patience and s.trained>=counts and (self.worse_percent is None or v>best*(1+self.worse_percent/100)):
+                        return Hit('', s.step, n, patience, f'At step {s.step} the {dict(train="training", valid="validation")[side]} loss had not been better than {best:.3g} for {n} epochs, and was {v:.3g}.')
 
 # %% ../nbs/05g_loss_rules.ipynb #81810290
 class StalledTraining(Rule):
