@@ -122,7 +122,7 @@ class Overfit(Rule):
         lost = f' Of a training loss that fell by {learned:.3g}, {gap:.3g} is missing there.' if self.lost_share and learned else ''
         return f'At step {s.step} the validation loss is {s.valid:.3g} where the training loss is {s.train:.3g}: {100*ratio:.0f} % more.{lost}'
 
-# %% ../nbs/05g_loss_rules.ipynb #dbd900d7
+# %% ../nbs/05g_loss_rules.ipynb #69feeb19
 def _waited(values, delta):
     "How long no value has been better by `delta`, at each point"
     best, n = np.inf, 0
@@ -140,8 +140,9 @@ class Overtraining(Rule):
 
     def _parts(self, trial):
         "Spans between changes of what trains, and the step from which they count"
-        all, starts = spans(trial), [p['step'] for p in trial.info.get('phases', [])]
+        all, last = spans(trial), max(trial.steps('TRAIN'), default=0)
         if self.from_share is None or not all: return [all], 0
+        starts = [p['step'] for p in trial.info.get('phases', []) if p['step']<=last]
         return [list(g) for _,g in groupby(all, lambda s: bisect_right(starts, s.step))], self.from_share*(trial.info.get('steps', {}).get('TRAIN') or all[-1].trained)
 
     def find(self, trial): # The trial
