@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/archives.html.md"""
 # %% auto #0
 __all__ = ['DOG_IMAGES_URL', 'BadArchive', 'DownloadError', 'cache_folder', 'extract', 'download', 'get_dogs']
 
-# %% ../nbs/00b_archives.ipynb #e9db263d
+# %% ../nbs/00b_archives.ipynb #eea7eeea
 import errno, json, os, re, shutil, stat, tarfile, time, zipfile
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from .core import DogBreedError, file_sha256, progress, write_atomic
+
+# %% ../nbs/00b_archives.ipynb #eacb8a31
 try: import fcntl
 except ImportError: fcntl = None # Windows has no such locks
 

@@ -108,7 +108,7 @@ def find_inputs(
     if not found: raise DogBreedError(f'No S3 objects found under S3 URL {uri} given in input data source')
     return found
 
-# %% ../nbs/10e_contract.ipynb #23da5a60
+# %% ../nbs/10e_contract.ipynb #f56d076b
 def lay_channel(
     storage:Storage, # Reads `file://` and `s3://`
     source:dict,     # A `S3DataSource`
@@ -121,7 +121,8 @@ def lay_channel(
     dest.mkdir(parents=True, exist_ok=True)
     shared = n>1 and source.get('S3DataDistributionType')=='ShardedByS3Key'
     if source['S3DataType']=='S3Prefix' and not shared: storage.download(source['S3Uri'], dest, link=link); return dest
-    for uri,name in find_inputs(storage, source)[rank::n] if shared else find_inputs(storage, source):
+    found = find_inputs(storage, source)
+    for uri,name in found[rank::n] if shared else found:
         to = dest/name
         to.parent.mkdir(parents=True, exist_ok=True)
         storage.download(uri, to, link=link)
