@@ -42,11 +42,12 @@ def finish(code):
     finally: os._exit(code)
 
 
-def told(path, code, out, seconds):
+def told(path, code, out, seconds, used):
     "Print a line about a notebook, after its output where it failed; whether it passed"
     out.seek(0)
     text = out.read().decode(errors='replace')
-    line = f"{'ok    ' if code == 0 else 'FAILED'} {seconds:6.1f} s  {path.relative_to(ROOT)}"
+    cpu = used.ru_utime+used.ru_stime  # of the notebook and the processes it waited for
+    line = f"{'ok    ' if code == 0 else 'FAILED'} {seconds:6.1f} s, {cpu:6.1f} s of CPU  {path.relative_to(ROOT)}"
     print(line if code == 0 else f'{text[-9000:]}\n{line}', flush=True)
     return code == 0
 
@@ -59,10 +60,10 @@ def run_all(nbs, flags, workers):
             path = waiting.pop(0)
             pid, out, t = start(path, flags)
             running[pid] = path, out, t
-        pid, status = os.wait()
+        pid, status, used = os.wait4(-1, 0)
         if pid not in running: continue
         path, out, t = running.pop(pid)
-        passed += told(path, os.waitstatus_to_exitcode(status), out, time.perf_counter()-t)
+        passed += told(path, os.waitstatus_to_exitcode(status), out, time.perf_counter()-t, used)
     return passed
 
 

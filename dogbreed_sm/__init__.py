@@ -35,6 +35,7 @@ Modules:
 - `dogbreed_sm.hdf5`: A data set in one file: photos by their ids in HDF5, and what is known about them in a CSV beside it
 - `dogbreed_sm.heads`: Training behind a cut, on features instead of photos: a head in a fraction of a second an epoch, or the last stages on their maps
 - `dogbreed_sm.images`: Any file or bytes to one RGB photo of a known size, or a typed error: the same pixels in training and at the endpoint
+- `dogbreed_sm.imports`: torchvision without PyTorch's compiler: a process that trains or serves is ready seconds earlier
 - `dogbreed_sm.inference`: The four handlers that turn a request into an answer, for SageMaker's containers and for the server of this package
 - `dogbreed_sm.inspection`: One look at each file: does it decode, what is it, has it been seen before; and what is left to train on
 - `dogbreed_sm.invocations`: A request's way to a server: a variant by its weight, an instance that answers, AWS's errors; and requests from files that wait for their turn

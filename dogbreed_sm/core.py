@@ -12,10 +12,10 @@ __all__ = ['IMAGE_PROBLEMS', 'ClassName', 'METRICS', 'ARCHS', 'DogBreedError', '
            'BadArtifact', 'BadFeatures', 'BadImage', 'BadRequest', 'class_name', 'spoken', 'metric_line',
            'parse_metric_line', 'metric_definitions', 'Hyperparameters', 'allowed_values', 'parse_value',
            'parse_hyperparameters', 'JobEnv', 'job_env', 'write_atomic', 'file_sha256', 'progress', 'seed_everything',
-           'epoch_seed', 'versions', 'machine', 'run_manifest']
+           'epoch_seed', 'versions', 'machine', 'run_manifest', 'keep_freed_memory']
 
-# %% ../nbs/00_core.ipynb #1d4ee029
-import json, os, platform, random, re, sys, tempfile, time, warnings
+# %% ../nbs/00_core.ipynb #2cda607a
+import ctypes, json, os, platform, random, re, sys, tempfile, time, warnings
 from collections import namedtuple
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -325,6 +325,16 @@ def run_manifest(
 
 # %% ../nbs/00_core.ipynb #22db4898
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+# %% ../nbs/00_core.ipynb #2c60e44b
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4 # of glibc's malloc.h
+
+def keep_freed_memory(
+)->bool: # Was it done?
+    "Keep memory that is freed for the next allocation, in this process and from now on"
+    try: mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError): return False
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, -1))
 
 # %% ../nbs/00_core.ipynb #050b445b
 warnings.filterwarnings('ignore', message=r'.*torch\.jit\.script.*')

@@ -10,8 +10,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/phases.html.md"""
 __all__ = ['PHASES', 'STEPS', 'TRACKS', 'HostClock', 'CudaClock', 'TimelineWriter', 'TimedPipeline', 'loader_workers',
            'time_loader', 'Listener', 'StepPhases', 'operator_table', 'profile_steps']
 
-# %% ../nbs/06a_phases.ipynb #17e1117f
-import json, multiprocessing, os, sys, time
+# %% ../nbs/06a_phases.ipynb #77cd3201
+import gzip, json, multiprocessing, os, sys, time
 from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import to_device
 from fastcore.basics import patch
 from fasttransform import Pipeline
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.autograd.profiler import profile, record_function
 
 # %% ../nbs/06a_phases.ipynb #b381c201
 PHASES = dict(data='DataLoaderIter', transfer='Transfer', transform='BatchTransform', forward='Forward', backward='Backward(post-forward)', optimizer='Optimizer')
@@ -303,7 +303,7 @@ def write_step(self:StepPhases,
         if spent.get(k): self.writer.add(name, start+first[k], spent[k], step_num=args['step_num'])
     if isinstance(self.clock, CudaClock): self.clock.give_back([m for _,m in marks[:-1]])
 
-# %% ../nbs/06a_phases.ipynb #e1104450
+# %% ../nbs/06a_phases.ipynb #dc6edaa4
 @contextmanager
 def _silent():
     "Keep what native code writes to stderr out of the log"
@@ -321,8 +321,7 @@ def record_operators(self:StepPhases):
     total = self.learn.n_epoch*len(self.learn.dl)
     first = max(1, min(self.start_step, total-self.n_steps))
     if total>=4*self.n_steps and self.fit_step==first and not self.prof:
-        acts = [ProfilerActivity.CPU]+([ProfilerActivity.CUDA] if isinstance(self.clock, CudaClock) else [])
-        self.prof = profile(activities=acts, acc_events=True)
+        self.prof = profile(use_device='cuda' if isinstance(self.clock, CudaClock) else None, use_kineto=True, acc_events=True)
         with _silent(): self.prof.__enter__()
         self.begin, self.marks = self.clock.mark(), []
     elif self.prof and self.fit_step>=first+self.n_steps: self.stop_operators()
@@ -340,9 +339,9 @@ def stop_operators(self:StepPhases):
         except OSError: pass
     if self.begin is not None: self.begin, self.marks = self.clock.mark(), []
 
-# %% ../nbs/06a_phases.ipynb #39b58381
+# %% ../nbs/06a_phases.ipynb #5af036cb
 def operator_table(
-    prof, # A finished `torch.profiler.profile`
+    prof, # A finished `profile`
     steps:int, # Steps that it saw
 )->pd.DataFrame: # A row an operator: calls, and ms of its own on processor and GPU, per step
     "Where the time of the recorded steps went"
@@ -353,14 +352,17 @@ def operator_table(
 
 @patch
 def write_operators(self:StepPhases,
-    prof, # A finished `torch.profiler.profile`
+    prof, # A finished `profile`
 ):
     "Write `operators.csv` and the trace"
     folder = self.root/'framework'/'operators'
     folder.mkdir(parents=True, exist_ok=True)
     self.operators.append(operator_table(prof, self.n_steps).assign(until_step=self.step))
     pd.concat(self.operators).round(4).to_csv(folder/'operators.csv', index=False)
-    prof.export_chrome_trace(str(folder/f'trace_{self.step}.json.gz'))
+    plain = folder/f'trace_{self.step}.json'
+    prof.export_chrome_trace(str(plain))
+    Path(f'{plain}.gz').write_bytes(gzip.compress(plain.read_bytes(), 6))
+    plain.unlink()
 
 # %% ../nbs/06a_phases.ipynb #c070ef31
 def profile_steps(

@@ -11,17 +11,20 @@ __all__ = ['STAGES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'ConcatPool', 'new_head', 
            'imagenet_weights', 'load_body', 'pretrained', 'stages', 'trained_batch_norms', 'first_new_stage',
            'normalise', 'has_bf16', 'pick_precision', 'autocast']
 
-# %% ../nbs/00c_resnet.ipynb #44373a17
+# %% ../nbs/00c_resnet.ipynb #e2dc997f
 from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 
 from .core import ARCHS, BadHyperparameter, BadWeights
+from .imports import compiler_later
 
 import torch
 from torch import nn, Tensor
 from safetensors.torch import load_file
-from torchvision import models
+
+# %% ../nbs/00c_resnet.ipynb #e9e9433e
+with compiler_later(): from torchvision import models
 
 # %% ../nbs/00c_resnet.ipynb #fe06a785
 class ConcatPool(nn.Module):

@@ -11,14 +11,14 @@ __all__ = ['training_parser', 'parse_args', 'data_source', 'weights_source', 'ch
            'first_on_machine', 'alone', 'from_scratch', 'write_outputs', 'run_rules', 'attach_debugger',
            'feature_store', 'extract', 'fitting', 'train_on_features', 'train', 'main']
 
-# %% ../nbs/08_train.ipynb #90e8f1a6
+# %% ../nbs/08_train.ipynb #9c7893a7
 import argparse, json, os, shutil, signal, sys, time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from .core import (BadDataset, BadHyperparameter, BadWeights, DogBreedError, Hyperparameters, JobEnv, allowed_values, job_env, metric_line,
-    parse_hyperparameters, run_manifest, write_atomic)
+from .core import (BadDataset, BadHyperparameter, BadWeights, DogBreedError, Hyperparameters, JobEnv, allowed_values, job_env,
+    keep_freed_memory, metric_line, parse_hyperparameters, run_manifest, write_atomic)
 
 # %% ../nbs/08_train.ipynb #4bd079b0
 class _Parser(argparse.ArgumentParser):
@@ -313,7 +313,7 @@ def _evaluations(learn, which='all'):
     t = fit_temperature(logits, y)
     return {s:evaluate(learn, s, t) for s in ('valid','test')[:len(learn.dls.loaders)-1 if which=='all' else 1]}
 
-# %% ../nbs/08_train.ipynb #ba7d593c
+# %% ../nbs/08_train.ipynb #6cb070fe
 def train(
     hps:Hyperparameters, # As parsed
     data:Path|dict, # What `find_photos` takes, or a store of features
@@ -323,6 +323,7 @@ def train(
     rules=None, # Rules that judge the run, as `make_rules` takes them; `None`: by the hyperparameter
 )->dict: # What `run.json` holds; `stopped` says why a run ended early
     "Fine-tune on `data`, evaluate, and write the artifact; or extract features, or train on them"
+    keep_freed_memory()
     store = feature_store(data)
     if hps.sampling=='weighted' and (store or hps.features!='none'): raise BadHyperparameter("sampling='weighted' shows the photos of rare classes in several crops, and features are computed once: give class_weights='balanced'")
     if store: return train_on_features(hps, store, env, log)

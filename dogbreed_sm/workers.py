@@ -377,9 +377,12 @@ def _reap_all():
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]: pass
 
-# %% ../nbs/10d_workers.ipynb #ae76cde3
+# %% ../nbs/10d_workers.ipynb #a6ac3642
 def _preload(modules):
-    sys.path[:] = [p for p in sys.path if p!=os.path.dirname(os.path.abspath(__file__))] # where this file is, a job has no business
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [p for p in sys.path if p!=here] # where this file is, a job has no business
+    if 'torch' in modules:
+        with suppress(ImportError), runpy.run_path(os.path.join(here, 'imports.py'))['compiler_later'](): __import__('torchvision')
     for m in modules: __import__(m)
     if torch := sys.modules.get('torch'): torch.set_num_threads(1)
     gc.collect(); gc.freeze() # the collector then leaves the shared memory alone
