@@ -49,6 +49,7 @@ Modules:
 - `dogbreed_sm.logs`: The logs of jobs by the calls of CloudWatch Logs, so that whatever tails a training job on AWS tails it here
 - `dogbreed_sm.loss_rules`: LossNotDecreasing, Overfit, Overtraining, StalledTraining
 - `dogbreed_sm.models`: Models of the local SageMaker: a name for an artifact and its environment, unpacked without trust when a server or a transform job needs it
+- `dogbreed_sm.modeltar`: A stranger's `model.tar.gz`, opened with suspicion and without PyTorch
 - `dogbreed_sm.packing`: A folder of photos as one HDF5 file and back, byte by byte, and a sample that keeps the proportions
 - `dogbreed_sm.phases`: Where a training step goes: data loading, transfer, batch transforms, forward, backward, optimizer; and for a few steps every operator
 - `dogbreed_sm.phash`: Which photos show the same picture, though their files differ: 256 bits a photo, compared by the hundred million

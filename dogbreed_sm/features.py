@@ -27,7 +27,8 @@ from safetensors.torch import save
 from torch import nn
 
 from .archives import _locked, cache_folder
-from .artifact import fuse_bn, unpack_artifact
+from .artifact import fuse_bn
+from .modeltar import unpack_artifact
 from .cache import Pixels, _evict, decode_once
 from .data import Photos
 from .images import short_side

@@ -11,7 +11,7 @@ __all__ = ['IMAGE_TYPES', 'MAX_INSTANCES', 'Inputs', 'JSON_OUTPUTS', 'ANSWERS', 
            'prepare', 'Prediction', 'stack', 'forward', 'negotiate', 'model_fn', 'input_fn', 'predict_fn', 'output_fn',
            'predict_files']
 
-# %% ../nbs/09_inference.ipynb #aa90937f
+# %% ../nbs/09_inference.ipynb #cfdafe5b
 import base64, binascii, csv, io, json, re
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .artifact import Model, load_model, pack_artifact, save_artifact, unpack_artifact
+from .artifact import Model, load_model, pack_artifact, save_artifact
 from .core import BadImage, BadRequest, class_name
 from .images import MAX_PIXELS, centre_square, eval_image, short_side, shrink
 from .photofiles import PACKED_TYPE, packed_photos, read_bytes

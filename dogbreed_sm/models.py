@@ -14,7 +14,7 @@ __all__ = ['FOREIGN', 'MAX_MODEL', 'model_uri', 'refuse_container', 'check_model
 import os, re, sys
 from pathlib import Path
 
-from .artifact import unpack_artifact
+from .modeltar import unpack_artifact
 from .core import DogBreedError
 from .state import AwsError, Service, missing, operation, shown
 

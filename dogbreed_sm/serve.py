@@ -34,7 +34,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from .artifact import load_model, unpack_artifact
+from .artifact import load_model
+from .modeltar import unpack_artifact
 from .batching import Batcher, Job, Unavailable
 from .handlers import HandlerFailed, HandlerRequest, Script, ScriptWorkers, find_script
 from .images import MAX_PIXELS

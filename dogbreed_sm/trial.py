@@ -102,9 +102,10 @@ def names(self:Trial,
     step:int=None, # Saved at this step; `None`: at any
 )->list: # Names of tensors, in the order in which they were saved
     "Tensors of a collection, or with a name"
-    pats = [p for c in (collection or '').split(',') if c for p in self.collections.get(c.strip(), [f'^{re.escape(c.strip())}$'])] + ([regex] if regex else [])
+    one = lambda c: self.collections.get(c, [f'^{re.escape(c)}$'])
+    pats = [re.compile(p) for c in (collection or '').split(',') if c for p in one(c.strip())] + ([re.compile(regex)] if regex else [])
     found = dict.fromkeys(n for s in ([step] if step is not None else self.steps()) for n in self._names(s))
-    return [n for n in found if not pats or any(re.search(p, n) for p in pats)]
+    return [n for n in found if not pats or any(p.search(n) for p in pats)]
 
 @patch
 def parameters(self:Trial,
