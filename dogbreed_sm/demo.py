@@ -43,7 +43,7 @@ class Steps:
         self.log(f'{len(self.seconds)}  {name:<9}{self.seconds[name]:6.1f} s  {text}')
 
 # %% ../nbs/17a_demo.ipynb #164d42ad
-DRAWN = dict(weights='none', image_size=64, train_size=64, freeze_epochs=0, epochs=12, batch_size=32, lr=3e-3, weight_decay=.01, hidden_units=None, dropout=.1,
+DRAWN = dict(weights='none', image_size=64, train_size=64, freeze_epochs=0, epochs=10, batch_size=32, lr=3e-3, weight_decay=.01, hidden_units=None, dropout=.1,
     label_smoothing=0., min_scale=.6)
 
 def demo_data(
