@@ -2,7 +2,7 @@
 
 Every job, every endpoint and every command that looks at a photo is a process that first imports PyTorch and torchvision. For one function of [RoI Align](https://docs.pytorch.org/vision/stable/generated/torchvision.ops.roi_align.html), a layer of object detectors, torchvision 0.29 also imports PyTorch's compiler, which nothing here uses. It is half of what a server waits for before it can load a model ([results](https://github.com/dogbreed-sm/dogbreed_sm/blob/main/benchmarks/results/processes.csv)).
 
-This page needs nothing but Python's standard library, because the [pool of workers](workers.html) reads it by its path.
+This page needs nothing but Python's standard library, because the [pool of workers](10d_workers.ipynb) reads it by its path.
 
 Docs: https://dogbreed-sm.github.io/dogbreed_sm/imports.html.md"""
 
