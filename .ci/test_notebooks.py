@@ -78,7 +78,7 @@ def main():
     left_out = sorted({'slow', 'cuda', 'aws', 'real'} - set(a.flags.split(',')))
     print(f"{len(nbs)} notebooks; cells flagged {a.flags} run too, those flagged {', '.join(left_out)} are left out", flush=True)
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # as 00_core sets it before torch is loaded
+    os.environ.setdefault('GOMP_SPINCOUNT', '1000')  # as 00_core sets it before torch is loaded
     os.environ.setdefault('MPLBACKEND', 'agg')
     os.environ.setdefault('DOGBREED_SHARED', str(ROOT.parent/'shared'))
     preload()

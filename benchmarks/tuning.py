@@ -13,7 +13,7 @@ Rows go to results/tuning_*.csv.
 import argparse, os, sys, tempfile, time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as 00_core sets it before torch is loaded
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from accuracy import unpacked
 from rows import append_row

@@ -10,7 +10,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/artifact.html.md"""
 __all__ = ['FORMAT', 'MODULES', 'read_spec', 'serving_requirements', 'save_artifact', 'pack_artifact', 'fuse_bn', 'Model',
            'load_model']
 
-# %% ../nbs/02b_artifact.ipynb #1cca1f53
+# %% ../nbs/02b_artifact.ipynb #c3a48369
 import gzip, io, json, math, re, tarfile, tempfile
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, requires
@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save
 from torch import nn, Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .resnet import IMAGENET_MEAN, IMAGENET_STD, build_resnet, normalise, pick_precision
+from .resnet import IMAGENET_MEAN, IMAGENET_STD, blank_resnet, normalise, pick_precision
 
 # %% ../nbs/02b_artifact.ipynb #2855fa9f
 FORMAT = 1 # Version of the artifact's layout; a newer one is refused
@@ -146,10 +146,10 @@ def save_artifact(
     write_atomic(folder/'model.safetensors', weights)
     return write_atomic(folder/'model.json', json.dumps(spec, indent=1, ensure_ascii=False)).parent
 
-# %% ../nbs/02b_artifact.ipynb #fa9e2330
+# %% ../nbs/02b_artifact.ipynb #fcf45e30
 def _skeleton(spec):
     "The network a `model.json` describes, without memory for its weights"
-    with torch.device('meta'): return build_resnet(len(spec['classes']), spec['arch'], spec['hidden_units'], spec.get('dropout', 0.))
+    return blank_resnet(len(spec['classes']), spec['arch'], spec['hidden_units'], spec.get('dropout', 0.))
 
 # %% ../nbs/02b_artifact.ipynb #cf87d150
 def _compare(tensors, spec, source):

@@ -323,8 +323,8 @@ def run_manifest(
     "What one has to know to repeat a run"
     return dict(created=datetime.now(timezone.utc).isoformat(timespec='seconds'), versions=versions(), machine=machine(), **facts)
 
-# %% ../nbs/00_core.ipynb #22db4898
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+# %% ../nbs/00_core.ipynb #9b0be7a6
+if 'OMP_WAIT_POLICY' not in os.environ: os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
 # %% ../nbs/00_core.ipynb #2c60e44b
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4 # of glibc's malloc.h

@@ -42,7 +42,7 @@ class Steps:
         self.seconds[name], self._t = now-self._t, now
         self.log(f'{len(self.seconds)}  {name:<9}{self.seconds[name]:6.1f} s  {text}')
 
-# %% ../nbs/17a_demo.ipynb #164d42ad
+# %% ../nbs/17a_demo.ipynb #4c63cb91
 DRAWN = dict(weights='none', image_size=64, train_size=64, freeze_epochs=0, epochs=10, batch_size=32, lr=3e-3, weight_decay=.01, hidden_units=None, dropout=.1,
     label_smoothing=0., min_scale=.6)
 
@@ -54,7 +54,7 @@ def demo_data(
     from dogbreed_sm.data import find_photos
     if not data:
         from dogbreed_sm.draw import sample_dogs
-        data = sample_dogs(out/'dogs')
+        data = sample_dogs(out/'dogs', size=160)
     photos = find_photos(data)
     return data, f"{len(photos)} {'drawn dogs (not photographs)' if Path(data)==out/'dogs' else 'photos'} of {len(photos.classes)} breeds in {data}"
 

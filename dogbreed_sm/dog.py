@@ -116,7 +116,7 @@ def turn(
     b[:,:3],b[:,6:] = b[:,:3]@R.T+at, b[:,6:]@R.T
     return b
 
-# %% ../nbs/00d_dog.ipynb #cf8533fa
+# %% ../nbs/00d_dog.ipynb #a4bf2771
 def splat(
     balls:np.ndarray, # `(n,9)`, in px: x to the right, y down, z towards the viewer
     h:int, # Height of the picture, px
@@ -124,15 +124,18 @@ def splat(
 )->tuple: # depth `(h,w)` float32, index of the ball `(h,w)` int32, -1 where there is none
     "Nearest ball in every pixel"
     depth,idx = np.full((h,w), -1e9, np.float32),np.full((h,w), -1, np.int32)
-    xs,ys = np.arange(w, dtype=np.float32),np.arange(h, dtype=np.float32)[:,None]
+    x,y,z,r = balls[:,:4].astype(np.float32).T[...,None]
+    across,down = r*r-(np.arange(w, dtype=np.float32)-x)**2, (np.arange(h, dtype=np.float32)-y)**2 # `(n,w)` and `(n,h)`
+    edges = (np.clip(v[:,0].astype(int)+k, 0, n).tolist() for v,k,n in ((x-r,0,w),(x+r,2,w),(y-r,0,h),(y+r,2,h)))
     with np.errstate(invalid='ignore'):   # outside its circle a ball's depth is nan, and nan is never nearer
-        for i,(x,y,z,r) in enumerate(balls[:,:4].astype(np.float32)):
-            x0,x1,y0,y1 = max(int(x-r),0),min(int(x+r)+2,w),max(int(y-r),0),min(int(y+r)+2,h)
+        for i,(x0,x1,y0,y1) in enumerate(zip(*edges)):
             if x0>=x1 or y0>=y1: continue
-            zz = z+np.sqrt(r*r-(xs[x0:x1]-x)**2-(ys[y0:y1]-y)**2)
-            win = zz>depth[y0:y1,x0:x1]
-            np.copyto(depth[y0:y1,x0:x1], zz, where=win)
-            np.copyto(idx[y0:y1,x0:x1], i, where=win)
+            at,zz = (slice(y0,y1),slice(x0,x1)),across[i,x0:x1]-down[i,y0:y1,None]
+            np.sqrt(zz, out=zz)
+            zz += z[i]
+            win = zz>depth[at]
+            np.copyto(depth[at], zz, where=win)
+            np.copyto(idx[at], i, where=win)
     return depth,idx
 
 # %% ../nbs/00d_dog.ipynb #275cbc8b

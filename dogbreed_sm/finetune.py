@@ -71,19 +71,19 @@ def _opt_state(opt):
     sd = opt.state_dict()
     return dict(state=sd['state'], hypers=[{k:float(v) if isinstance(v, (float, np.floating)) else v for k,v in h.items()} for h in sd['hypers']])
 
-# %% ../nbs/03a_finetune.ipynb #1cbb9061
+# %% ../nbs/03a_finetune.ipynb #165ca78a
 def save_checkpoint(
     file:Path, # Destination
     learn:Learner, # Its network and optimizer
     progress:Progress, # How far the run is
-    weights:dict, # `best` and `start`: name to tensor of the best epoch, and before unfreezing
+    weights:dict, # `best` and `start`: name to tensor of the best epoch, and before unfreezing; a `model` that is the best one, too, is written once
     run:dict, # What must agree when the run is resumed
 ):
     "Write everything a run needs to go on, atomically"
     tmp = file.with_name(f'.{file.name}.{os.getpid()}')
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(tmp, 'wb') as f:
-        torch.save(dict(model=_cpu(plain_model(learn.model).state_dict()), opt=_opt_state(learn.opt), progress=vars(progress), run=run, **weights), f)
+        torch.save(dict(model=plain_model(learn.model).state_dict(), opt=_opt_state(learn.opt), progress=vars(progress), run=run) | weights, f)
         f.flush(); os.fsync(f.fileno())
     os.replace(tmp, file)
 
@@ -173,7 +173,7 @@ class FineTune:
 
     def tick(self): self.bar and self.bar.update()
 
-# %% ../nbs/03a_finetune.ipynb #0d1de6c5
+# %% ../nbs/03a_finetune.ipynb #5194f2d1
 @patch
 def after_epoch(self:FineTune,
     metrics:dict, # What `metric_line` prints
@@ -182,11 +182,13 @@ def after_epoch(self:FineTune,
     p = self.progress
     if not all(map(math.isfinite, (metrics['train:loss'], metrics['valid:loss']))):
         raise DogBreedError(f'the loss is no longer a number in epoch {p.epoch}: give a smaller lr (now {p.lr:g})')
-    if p.note(metrics): self.best = _cpu(plain_model(self.learn.model).state_dict())
+    better = p.note(metrics)
+    now = _cpu(plain_model(self.learn.model).state_dict()) if better or self.checkpoint else {}
+    if better: self.best = now
     if self.patience and p.waited()>=self.patience: p.stopped = f'no better validation loss for {self.patience} epochs'
     if rank_distrib(): return
     self.log(metric_line(p.epoch-1, metrics))
-    if self.checkpoint: save_checkpoint(self.checkpoint, self.learn, p, dict(best=self.best, start=self.start), self.run)
+    if self.checkpoint: save_checkpoint(self.checkpoint, self.learn, p, dict(model=now, best=self.best, start=self.start), self.run)
 
 # %% ../nbs/03a_finetune.ipynb #7e4b8aea
 @patch

@@ -149,7 +149,7 @@ def _notes(worker, script):
         w = LogWriter(worker/'log')
         w.write([f'{script.name} has a path below /opt/ml in its text, which is not there without a container: pass paths as arguments'.encode()]); w.close()
 
-# %% ../nbs/10h_processing.ipynb #c3841c08
+# %% ../nbs/10h_processing.ipynb #0a2fab5e
 def mapped(
     word:str, # An argument, such as `/opt/ml/processing/input` or `--data=/opt/ml/processing/input`
     ml:Path,  # Stands for `/opt/ml`
@@ -168,7 +168,7 @@ def start_host(
     ml, pool = folder/'ml', warm_pool(svc)
     argv = [local_path(script, ml), *(mapped(w, ml) for w in words)]
     env = machine_variables(ml, r.get('Environment', {}), r['_']['threads']) | dict(AWS_REGION=svc.region, PROCESSING_JOB_NAME=r['ProcessingJobName'])
-    spawn(folder/'worker', argv if pool else [svc.settings.python or sys.executable, *argv], env, ml, pool)
+    if not (pool and pool.loading(env)): spawn(folder/'worker', argv if pool else [svc.settings.python or sys.executable, *argv], env, ml, pool)
 
 def send(
     svc,    # Whose job it is

@@ -10,8 +10,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/report.html.md"""
 __all__ = ['OUTPUTS', 'SECTIONS', 'STYLE', 'outputs_folder', 'Run', 'aws_verdicts', 'missing', 'report_notebook', 'execute',
            'page', 'report', 'try_report', 'Runs', 'compare']
 
-# %% ../nbs/07a_report.ipynb #c607d9d9
-import html, json, os, sys
+# %% ../nbs/07a_report.ipynb #1ddbac08
+import ast, html, json, traceback
 from functools import cached_property
 from pathlib import Path
 
@@ -256,21 +256,26 @@ def report_notebook(
     for head,code in sections.items(): cells += [v4.new_markdown_cell(f'## {head}'), v4.new_code_cell(f'run.{code}')]
     return v4.new_notebook(cells=cells, metadata={'kernelspec':{'name':'python3','display_name':'Python 3','language':'python'}})
 
-# %% ../nbs/07a_report.ipynb #3d4fec42
+# %% ../nbs/07a_report.ipynb #93a2886b
+def _value(code, names):
+    "Run a cell; what its last line shows"
+    body = ast.parse(code).body
+    last = body.pop() if isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), '<cell>', 'exec'), names)
+    return last and eval(compile(ast.Expression(last.value), '<cell>', 'eval'), names)
+
 def execute(
     nb, # What `report_notebook` gave
-    timeout:float=120., # Longest time of a cell, s
 ): # The same, executed
-    "Run a notebook in a kernel of this very Python"
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec
-    from nbclient import NotebookClient
-    km = AsyncKernelManager(kernel_name='python3', transport='ipc' if os.name=='posix' else 'tcp') # files, not ports
-    km._kernel_spec = KernelSpec(argv=[sys.executable, '-Xfrozen_modules=off', '-m', 'ipykernel_launcher', '-f', '{connection_file}'], display_name='Python 3', language='python')
-    client = NotebookClient(nb, timeout=timeout, allow_errors=True)
-    def own_kernel(): client.km = km; return km
-    client.create_kernel_manager = own_kernel # the client ends it, too
-    return client.execute()
+    "Run a notebook's cells one by one, and keep what they show as Jupyter does"
+    from nbformat.v4 import new_output
+    names = {}
+    for i,c in enumerate(c for c in nb.cells if c.cell_type=='code'):
+        c.execution_count = i+1
+        try: o = _value(c.source, names)
+        except Exception as e: c.outputs = [new_output('error', ename=type(e).__name__, evalue=str(e), traceback=traceback.format_exc().splitlines())]
+        else: c.outputs = [new_output('execute_result', {'text/plain':repr(o), **({'text/html':o._repr_html_()} if hasattr(o, '_repr_html_') else {})}, execution_count=i+1)] if o is not None else []
+    return nb
 
 def page(
     nb, # An executed notebook

@@ -15,10 +15,11 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/training.html.md"""
 
 # %% auto #0
 __all__ = ['GIB_EACH', 'FINAL', 'RULES_EVERY', 'GRACE', 'SAVE_EVERY', 'uris', 'refusals', 'budget', 'needs', 'admitted', 'move',
-           'finish', 'artifact_uri', 'create_training_job', 'warm_pool', 'python_version', 'describe_training_job',
-           'list_training_jobs', 'stop_training_job', 'delete_training_job', 'update_training_job', 'find_metrics',
-           'job_metrics', 'metric_values', 'rule_evaluations', 'evaluate_rules', 'background', 'prepare', 'pack',
-           'upload', 'save_checkpoints', 'start_host', 'end_hosts', 'outcome', 'advance_training']
+           'finish', 'artifact_uri', 'create_training_job', 'warm_pool', 'preload', 'python_version',
+           'describe_training_job', 'list_training_jobs', 'stop_training_job', 'delete_training_job',
+           'update_training_job', 'find_metrics', 'job_metrics', 'metric_values', 'rule_evaluations', 'evaluate_rules',
+           'background', 'prepare', 'pack', 'upload', 'save_checkpoints', 'start_host', 'end_hosts', 'outcome',
+           'advance_training']
 
 # %% ../nbs/10f_training.ipynb #c1028535
 import json, math, os, platform, re, shutil, signal, sqlite3, subprocess, sys, tarfile
@@ -184,17 +185,25 @@ def create_training_job(svc, request):
     svc.wake()
     return dict(TrainingJobArn=r['TrainingJobArn'])
 
-# %% ../nbs/10f_training.ipynb #d87ac029
+# %% ../nbs/10f_training.ipynb #c305785f
 def warm_pool(
     svc:Service, # Gets its pool when it is first asked for
 )->Pool|None: # `None` if the settings say so
     "The process with PyTorch loaded, from which jobs start"
     if not svc.settings.warm: return None
-    if svc.pool is None:
-        svc.pool = Pool(svc.settings.python, log=svc.root/'pool.log').start()
-        svc.on_close.append(svc.pool.close)
-    elif svc.pool.proc.poll() is not None and svc.pool._ready: svc.pool.start() # killed; one that never came up isn't tried again
+    with svc.db.lock: # asked for by calls and by tickers
+        if svc.pool is None:
+            svc.pool = Pool(svc.settings.python, log=svc.root/'pool.log').start()
+            svc.on_close.append(svc.pool.close)
+    if svc.pool.proc.poll() is not None and svc.pool._ready: svc.pool.start() # killed; one that never came up isn't tried again
     return svc.pool
+
+@ticker(1.)
+def preload(
+    svc:Service, # The local SageMaker
+):
+    "Load PyTorch before there is a job, where the settings ask for it"
+    if svc.settings.preload: warm_pool(svc)
 
 @lru_cache
 def python_version(
@@ -417,7 +426,7 @@ def save_checkpoints(
         d = _checkpoints(r, svc.dir('TrainingJob', r['TrainingJobName'])/h/'ml')
         if d.is_dir() and any(d.iterdir()): svc.storage.upload(d, c['S3Uri'])
 
-# %% ../nbs/10f_training.ipynb #d3084349
+# %% ../nbs/10f_training.ipynb #33c88773
 def start_host(
     svc:Service, # Whose job it is
     r:dict,      # Its record
@@ -430,6 +439,7 @@ def start_host(
     argv, python = command(ml, training_env(ml, name, env), port)
     variables = job_variables(ml, name, env, svc.region, r['_']['threads'], port)
     pool = warm_pool(svc) if python and 'torch.distributed.run' not in argv[:2] else None
+    if pool and pool.loading(variables): return # asked again at the next tick
     if python and not pool: argv = [svc.settings.python or sys.executable, *argv]
     spawn(folder/h/'worker', argv, variables, ml/'code', pool)
 

@@ -54,7 +54,7 @@ CASES = {  # name: (script, hyperparameters, channels, environment)
 OURS, THEIRS = 'set here alone: ', 'set by the toolkit alone: '
 REASONS = {  # what may differ, and why
     'env OMP_NUM_THREADS': OURS+'several jobs share this machine',
-    'env OMP_WAIT_POLICY': OURS+'several jobs share this machine',
+    'env GOMP_SPINCOUNT': OURS+'several jobs share this machine',
     'env PYTHONUNBUFFERED': OURS+"AWS's images set it themselves",
     'env MPLBACKEND': OURS+'no job has a screen',
     'env GLOO_SOCKET_IFNAME': OURS+'all instances are on this machine',
