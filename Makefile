@@ -15,7 +15,7 @@ $(READY):
 	@bash .ci/setup "$(PYTHON)" "$(VENV)"
 	@rm -f $(VENV)/.ready-*; touch $@
 
-demo: $(READY) ## Draw dogs, train, evaluate, pack, serve and predict (two to three minutes on two cores)
+demo: $(READY) ## Draw dogs, train, evaluate, pack, serve and predict (about two minutes on two cores)
 	@$(BIN)/dogbreed demo $(ARGS)
 
 test: $(READY) ## Run every notebook as a test, the slow cells too

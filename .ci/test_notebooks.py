@@ -71,7 +71,7 @@ def main():
     p = ArgumentParser(description=__doc__)
     p.add_argument('--flags', default='slow', help='run the cells with these flags as well (slow, cuda, aws, real), comma separated')
     p.add_argument('--only', default='', help='notebooks whose path contains this')
-    several = min(3, (os.cpu_count() or 1)+1)  # many notebooks wait for processes of their own
+    several = min(3, os.cpu_count() or 1)  # more than cores take longer: a notebook's own processes compete for the caches
     p.add_argument('--workers', type=int, default=several, help='notebooks at a time (default: %(default)s)')
     a = p.parse_args()
     nbs = [o for o in sorted((ROOT/'nbs').rglob('*.ipynb')) if not any(q[0] in '._' for q in o.relative_to(ROOT).parts) and a.only in str(o)]

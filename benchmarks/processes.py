@@ -5,9 +5,12 @@
 Each contestant is a process of its own; they take turns, and the order changes from round to round. `import` rows count the processor seconds until training
 (`dogbreed_sm.learner`) or serving (`dogbreed_sm.artifact`) is imported, after a plain `import torchvision`, which brings PyTorch's compiler along, or without
 it, as the package imports torchvision. `step` rows count the seconds of a training step of a ResNet18 with memory as the C library handles it, or after
-`keep_freed_memory`. `ratio` is plain over ours in the same round, the median of the rounds. Rows go to benchmarks/results/processes.csv."""
+`keep_freed_memory`. `shapes` counts the processor seconds of a network on the meta device, its layers filled at random or left as they are. `threads` rows are
+steps where OpenMP's threads sleep at once, or spin as long as OpenMP likes, against `GOMP_SPINCOUNT=1000`, alone or beside a second process. `ratio` is plain
+over ours in the same round, the median of the rounds. Rows go to benchmarks/results/processes.csv."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,27 +41,46 @@ print(statistics.median(step() for _ in range(8)))
 """
 
 
+SHAPES = """
+import time, torch
+from dogbreed_sm.resnet import blank_resnet, build_resnet
+t = time.process_time()
+{how}
+print(time.process_time()-t)
+"""
+FILLED, BLANK = "with torch.device('meta'): build_resnet(120)", 'blank_resnet(120)'
+SLEEP, SPIN = {'OMP_WAIT_POLICY': 'PASSIVE'}, {'GOMP_SPINCOUNT': '300000'}  # 300000 is OpenMP's own choice
+
+
 def contests():
-    "Name to the code of the plain contestant and of ours; each prints its seconds"
-    yield 'import, training', IMPORT.format(before='torchvision, ', module='learner'), IMPORT.format(before='', module='learner')
-    yield 'import, serving', IMPORT.format(before='torchvision, ', module='artifact'), IMPORT.format(before='', module='artifact')
-    for n in (32, 64): yield f'step of {n} photos of 64 px', STEP.format(keep=False, photos=n), STEP.format(keep=True, photos=n)
+    "Name, the plain contestant and ours, each as code that prints seconds and its environment, and how many copies of each run at once"
+    yield 'import, training', (IMPORT.format(before='torchvision, ', module='learner'), {}), (IMPORT.format(before='', module='learner'), {}), 1
+    yield 'import, serving', (IMPORT.format(before='torchvision, ', module='artifact'), {}), (IMPORT.format(before='', module='artifact'), {}), 1
+    yield 'shapes of a network', (SHAPES.format(how=FILLED), {}), (SHAPES.format(how=BLANK), {}), 1
+    for n in (32, 64): yield f'step of {n} photos of 64 px', (STEP.format(keep=False, photos=n), {}), (STEP.format(keep=True, photos=n), {}), 1
+    step = STEP.format(keep=True, photos=32)
+    for copies in (1, 2):
+        yield f'threads that sleep at once, {copies} process(es)', (step, SLEEP), (step, {}), copies
+        yield f'threads that spin, {copies} process(es)', (step, SPIN), (step, {}), copies
 
 
-def seconds(code):
-    return float(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=True).stdout)
+def seconds(code, env, copies=1):
+    "Median over the copies that run at once"
+    ps = [subprocess.Popen([sys.executable, '-W', 'ignore', '-c', code], env={**os.environ, **env}, stdout=subprocess.PIPE, text=True) for _ in range(copies)]
+    return median(float(p.communicate()[0]) for p in ps)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--rounds', type=int, default=5)
+    p.add_argument('--only', default='', help='contests whose name contains this')
     a = p.parse_args()
-    for what, plain, ours in contests():
+    for what, plain, ours, copies in contests():
+        if a.only not in what: continue
         pairs = []
         for i in range(a.rounds):
-            order = (plain, ours) if i%2 else (ours, plain)
-            found = {code: seconds(code) for code in order}
-            pairs.append((found[plain], found[ours]))
+            found = {who: seconds(*who_runs, copies) for who, who_runs in (('plain', plain), ('ours', ours))[::1 if i%2 else -1]}
+            pairs.append((found['plain'], found['ours']))
         s, o = zip(*pairs, strict=True)
         ratios = sorted(x/y for x, y in pairs)
         numbers = dict(plain_s=median(s), ours_s=median(o), ratio=median(ratios), lowest=ratios[0], highest=ratios[-1])

@@ -259,7 +259,7 @@ def sm_variables(
     d |= {f'channel_{k}':v for k,v in t['channel_input_dirs'].items()} | {f'hp_{k}':v for k,v in t['hyperparameters'].items()}
     return {f'SM_{k.upper()}':_json(v) for k,v in d.items()}
 
-# %% ../nbs/10e_contract.ipynb #f63eff1c
+# %% ../nbs/10e_contract.ipynb #222214b8
 _KEPT = re.compile(r'PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|CUDA_\w+|NVIDIA_\w+|VIRTUAL_ENV|DOGBREED_CACHE|SSL_CERT_\w+')
 
 def machine_variables(
@@ -269,7 +269,7 @@ def machine_variables(
 )->dict: # Name to text
     "What a job gets from this machine, and from its request"
     kept = {k:v for k,v in os.environ.items() if _KEPT.fullmatch(k)}
-    own = dict(OMP_NUM_THREADS=str(threads), PYTHONUNBUFFERED='1', MPLBACKEND='agg') | ({} if 'OMP_WAIT_POLICY' in env else dict(GOMP_SPINCOUNT='1000')) # as 00_core has it
+    own = dict(OMP_NUM_THREADS=str(threads), PYTHONUNBUFFERED='1', MPLBACKEND='agg') | ({} if 'OMP_WAIT_POLICY' in env else dict(GOMP_SPINCOUNT=os.environ.get('GOMP_SPINCOUNT', '1000'))) # as 00_core has it, or whoever started this service
     return kept | own | {k:local_path(v, ml) for k,v in env.items()}
 
 _HOOKS = {'SMDEBUG_CONFIG_FILE_PATH':'debughookconfig.json', 'SMPROFILER_CONFIG_PATH':'profilerconfig.json'} # where smdebug looks for its files outside of /opt/ml

@@ -9,9 +9,10 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/demo.html.md"""
 # %% auto #0
 __all__ = ['DRAWN', 'for_people', 'Steps', 'demo_data', 'audit_line', 'ask_for_some', 'training_job', 'demo', 'screen']
 
-# %% ../nbs/17a_demo.ipynb #e567ce96
-import hashlib, json, shutil, time
+# %% ../nbs/17a_demo.ipynb #d0bf5b2a
+import hashlib, json, os, shutil, time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 from .core import parse_hyperparameters, parse_metric_line, spoken
@@ -99,7 +100,18 @@ def training_job(
         return Job.attach(session, o['TrainingJobName'])
     return train(session, folder, hps, weights=weights, name=unique_name(base), wait=False, log=None)
 
-# %% ../nbs/17a_demo.ipynb #8b300e0b
+# %% ../nbs/17a_demo.ipynb #888225a1
+@contextmanager
+def _to_itself():
+    "Let threads of what is started meanwhile spin as long as OpenMP likes: the demo's job has the machine to itself, unless somebody has limited its threads"
+    old = os.environ.get('GOMP_SPINCOUNT')
+    if not {'OMP_NUM_THREADS','OMP_WAIT_POLICY'} & {*os.environ}: os.environ['GOMP_SPINCOUNT'] = '300000'
+    try: yield
+    finally:
+        if old is not None: os.environ['GOMP_SPINCOUNT'] = old
+        else: os.environ.pop('GOMP_SPINCOUNT', None)
+
+# %% ../nbs/17a_demo.ipynb #dabd599b
 def demo(
     data:Path=None, # Folder of photos; `None`: draw dogs
     weights:str=None, # Pretrained weights for real photos: a file, or `'imagenet'`
@@ -109,11 +121,14 @@ def demo(
 )->dict: # `metrics`, `seconds` by step, `answers` of the endpoint, and the paths `model` and `run`
     "Run every step from photos to a served prediction"
     from dogbreed_sm.auditing import audit
+    from dogbreed_sm.data import find_photos
     from dogbreed_sm.session import Session
     out, steps = Path(out), Steps(log)
     hps = {**(DRAWN if not data else {}), **(hyperparameters or {})}
-    parse_hyperparameters({**hps, **(dict(weights=weights) if weights else {})}) # a mistake shows before anything is drawn
-    with Session.local(out/'sagemaker', preload=True) as session: # it loads PyTorch while dogs are drawn
+    parse_hyperparameters({**hps, **(dict(weights=weights) if weights else {})}) # a mistake shows before anything is started
+    if data: find_photos(data)
+    with _to_itself(): session = Session.local(out/'sagemaker', preload=True) # it loads PyTorch while dogs are drawn
+    with session:
         folder, text = demo_data(data, out)
         steps.done('data', text)
         steps.done('audit', audit_line(audit(folder)))

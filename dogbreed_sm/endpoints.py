@@ -17,7 +17,7 @@ __all__ = ['check_config', 'create_endpoint_config', 'describe_endpoint_config',
            'delete_endpoint', 'list_endpoints', 'ready_servers', 'describe_endpoint', 'model_ready', 'start_server',
            'run_variant', 'run_fleet', 'end_fleet', 'switch', 'give_up', 'advance', 'advance_endpoints']
 
-# %% ../nbs/10i_endpoints.ipynb #19661bb5
+# %% ../nbs/10i_endpoints.ipynb #2a282751
 import shutil, sys, time
 from pathlib import Path
 from signal import SIGKILL
@@ -28,6 +28,7 @@ from .core import DogBreedError, write_atomic
 from .models import model_environ, unpack_model
 from .servers import START, Watch, attempts, end, end_process, keep, last_words
 from .state import AwsError, Service, log, now, operation, shown, ticker
+from .training import warm_pool
 
 # %% ../nbs/10i_endpoints.ipynb #c5c609c5
 _REFUSED = {'ShadowProductionVariants':'shadow variants get no copies of requests here; deploy the variant with weight 0 and invoke it by TargetVariant',
@@ -305,17 +306,19 @@ def model_ready(
     svc.threads.submit(_prepare, svc, container, folder)
     return False
 
-# %% ../nbs/10i_endpoints.ipynb #9fc41696
+# %% ../nbs/10i_endpoints.ipynb #c211c157
 def start_server(
     svc:Service, # Its interpreter and its pool are used
     container:dict, # A `ContainerDefinition`
     folder:Path, # Of the variant, with its model
     attempt:Path, # Becomes the process's
 ):
-    "Spawn the server process of an instance"
+    "Spawn the server process of an instance, unless the pool that it starts from is still loading"
     command = ['-m', 'dogbreed_sm.serve', str(folder/'model'), '--host=127.0.0.1', '--port=0']
     environ = model_environ(container, folder)
-    if svc.pool: workers.spawn(attempt, command, environ, folder, svc.pool)
+    pool = warm_pool(svc)
+    if pool and pool.loading(environ): return # asked again at the next tick
+    if pool: workers.spawn(attempt, command, environ, folder, pool)
     else: workers.spawn(attempt, [svc.settings.python or sys.executable, *command], environ, folder)
 
 # %% ../nbs/10i_endpoints.ipynb #14b3bbee

@@ -10,12 +10,12 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/finetune.html.md"""
 __all__ = ['Progress', 'plain_model', 'save_checkpoint', 'load_checkpoint', 'TrackRun', 'from_first', 'FineTune', 'stage_rates',
            'blended', 'fine_tune']
 
-# %% ../nbs/03a_finetune.ipynb #c2d2d234
+# %% ../nbs/03a_finetune.ipynb #86e1ebee
 import json, math, os, sys, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .core import METRICS, DogBreedError, metric_line
+from .core import METRICS, DogBreedError, keep_freed_memory, metric_line
 
 import numpy as np
 import pandas as pd
@@ -218,7 +218,7 @@ def stage_rates(
     "Learning rates for the unfrozen epochs"
     return [lr if new_stage==0 else lr/2*.4**max(0, new_stage-i) for i in range(len(STAGES))]
 
-# %% ../nbs/03a_finetune.ipynb #8543074c
+# %% ../nbs/03a_finetune.ipynb #0e009a43
 @patch
 def fit(self:FineTune,
     epochs:int, # Epochs after the frozen ones
@@ -227,6 +227,7 @@ def fit(self:FineTune,
     lr:float|str, # Highest learning rate of the head, or `'auto'`
 ):
     "Train the head, then more of the network, or what an earlier process left to do"
+    keep_freed_memory()
     p, learn = self.progress, self.learn
     if p.lr is None:
         learn.create_opt(); learn.freeze_to(min(stage_index('head' if freeze_epochs else unfreeze), learn.new_stage))

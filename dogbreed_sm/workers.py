@@ -411,7 +411,7 @@ def serve_orders(
             become(order)
             return order
 
-# %% ../nbs/10d_workers.ipynb #b998fb5c
+# %% ../nbs/10d_workers.ipynb #12a28b49
 LOADING = 60. # longest time that anybody waits for a pool, s
 
 class Pool:
@@ -431,7 +431,7 @@ class Pool:
             if self.proc and self.proc.poll() is None: return self
             self.sock, theirs = socket.socketpair()
             self.sock.setblocking(False)
-            self.env = {**os.environ, 'OMP_NUM_THREADS':'1', 'GOMP_SPINCOUNT':'1000', 'MPLBACKEND':'agg', 'PYTORCH_NVML_BASED_CUDA_CHECK':'1'}
+            self.env = {**os.environ, 'OMP_NUM_THREADS':'1', 'GOMP_SPINCOUNT':os.environ.get('GOMP_SPINCOUNT', '1000'), 'MPLBACKEND':'agg', 'PYTORCH_NVML_BASED_CUDA_CHECK':'1'}
             log = open(self.log or os.devnull, 'ab')
             self.proc = subprocess.Popen([self.python, _this_file(), 'pool', *self.preload], env=self.env, cwd='/', stdin=theirs, stdout=log, stderr=log, start_new_session=True)
             theirs.close(); log.close()
