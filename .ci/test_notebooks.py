@@ -11,6 +11,13 @@ def preload():
     import fastai.vision.all, matplotlib.pyplot, nbdev.test, pandas, scipy.stats, seaborn, sklearn.metrics  # noqa: F401
 
 
+def pool_host():
+    "One process that loads PyTorch for the pools of all local SageMakers that the pages start"
+    from dogbreed_sm import workers
+    for m in [m for m in sys.modules if m.partition('.')[0] == 'dogbreed_sm']: del sys.modules[m]  # pages import it anew
+    return workers.pool_host()
+
+
 def run_here(path, flags):
     "Run one notebook in this process; the exit code"
     from nbdev.test import test_nb
@@ -82,7 +89,7 @@ def main():
     os.environ.setdefault('MPLBACKEND', 'agg')
     os.environ.setdefault('DOGBREED_SHARED', str(ROOT.parent/'shared'))
     preload()
-    passed = run_all(reversed(nbs), a.flags, a.workers)  # the later pages take longest, so they go first
+    with pool_host(): passed = run_all(reversed(nbs), a.flags, a.workers)  # the later pages take longest, so they go first
     print(f'{passed} passed, {len(nbs)-passed} failed', flush=True)
     return 0 if nbs and passed == len(nbs) else 1
 

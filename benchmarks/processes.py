@@ -5,7 +5,9 @@
 Each contestant is a process of its own; they take turns, and the order changes from round to round. `import` rows count the processor seconds until training
 (`dogbreed_sm.learner`) or serving (`dogbreed_sm.artifact`) is imported, after a plain `import torchvision`, which brings PyTorch's compiler along, or without
 it, as the package imports torchvision. `step` rows count the seconds of a training step of a ResNet18 with memory as the C library handles it, or after
-`keep_freed_memory`. `shapes` counts the processor seconds of a network on the meta device, its layers filled at random or left as they are. `threads` rows are
+`keep_freed_memory`. `shapes` counts the processor seconds of a network on the meta device, its layers filled at random or left as they are. `small maps`
+rows are training steps with PyTorch's convolutions against `fit_small_maps`, `prediction` rows the forward pass of a network without batch norms against
+`fuse_relu`, and `a head's optimizer` the processor seconds of three steps with a PyTorch optimizer against `plain_optimizer`. `threads` rows are
 steps where OpenMP's threads sleep at once, or spin as long as OpenMP likes, against `GOMP_SPINCOUNT=1000`, alone or beside a second process. `ratio` is plain
 over ours in the same round, the median of the rounds. Rows go to benchmarks/results/processes.csv."""
 
@@ -40,6 +42,54 @@ step()
 print(statistics.median(step() for _ in range(8)))
 """
 
+SMALL = """
+import statistics, time
+from dogbreed_sm.core import keep_freed_memory
+keep_freed_memory()
+import torch
+from dogbreed_sm.resnet import build_resnet
+from dogbreed_sm.smallmaps import SmallMapConv
+net = build_resnet(6)
+if {plain}:
+    for m in net.modules():
+        if isinstance(m, SmallMapConv): m.__class__ = torch.nn.Conv2d
+opt = torch.optim.AdamW(net.parameters(), 1e-3, fused=True)
+x, y = torch.randn({photos}, 3, {px}, {px}).to(memory_format=torch.channels_last), torch.randint(0, 6, ({photos},))
+def step():
+    t = time.perf_counter()
+    torch.nn.functional.cross_entropy(net(x), y).backward()
+    opt.step(); opt.zero_grad()
+    return time.perf_counter()-t
+step()
+print(statistics.median(step() for _ in range(8)))
+"""
+
+FORWARD = """
+import statistics, time, torch
+from dogbreed_sm.fused import InParts, fuse_bn, fuse_relu
+from dogbreed_sm.resnet import build_resnet
+net = fuse_bn(build_resnet(120, '{arch}').eval().requires_grad_(False))
+if {ours}: net = InParts(fuse_relu(net))
+x = torch.randn({photos}, 3, 224, 224).to(memory_format=torch.channels_last)
+@torch.inference_mode()
+def forward():
+    t = time.perf_counter()
+    net(x)
+    return time.perf_counter()-t
+forward()
+print(statistics.median(forward() for _ in range(5)))
+"""
+
+OPTIMIZER = """
+import time, torch
+from dogbreed_sm.imports import plain_optimizer
+t, p = time.process_time(), torch.nn.Parameter(torch.randn(1024, 120))
+opt = {how}([p], lr=1e-3, fused=True)
+for _ in range(3):
+    p.square().sum().backward()
+    opt.step(); opt.zero_grad()
+print(time.process_time()-t)
+"""
 
 SHAPES = """
 import time, torch
@@ -57,6 +107,11 @@ def contests():
     yield 'import, training', (IMPORT.format(before='torchvision, ', module='learner'), {}), (IMPORT.format(before='', module='learner'), {}), 1
     yield 'import, serving', (IMPORT.format(before='torchvision, ', module='artifact'), {}), (IMPORT.format(before='', module='artifact'), {}), 1
     yield 'shapes of a network', (SHAPES.format(how=FILLED), {}), (SHAPES.format(how=BLANK), {}), 1
+    yield "a head's optimizer", (OPTIMIZER.format(how='torch.optim.AdamW'), {}), (OPTIMIZER.format(how='plain_optimizer(torch.optim.AdamW)'), {}), 1
+    for px, n in ((32, 8), (32, 32), (48, 16), (64, 16), (64, 32)):
+        yield f'small maps, {n} photos of {px} px', (SMALL.format(plain=True, photos=n, px=px), {}), (SMALL.format(plain=False, photos=n, px=px), {}), 1
+    for arch, n in (('resnet18', 1), ('resnet18', 64), ('resnet50', 16)):
+        yield f'prediction, {arch}, {n} photos', (FORWARD.format(arch=arch, photos=n, ours=False), {}), (FORWARD.format(arch=arch, photos=n, ours=True), {}), 1
     for n in (32, 64): yield f'step of {n} photos of 64 px', (STEP.format(keep=False, photos=n), {}), (STEP.format(keep=True, photos=n), {}), 1
     step = STEP.format(keep=True, photos=32)
     for copies in (1, 2):

@@ -27,7 +27,7 @@ from safetensors.torch import save
 from torch import nn
 
 from .archives import _locked, cache_folder
-from .artifact import fuse_bn
+from .fused import InParts, fuse_bn, fuse_relu
 from .modeltar import unpack_artifact
 from .cache import Pixels, _evict, decode_once
 from .data import Photos
@@ -54,20 +54,22 @@ def frozen_part(
     arch:str, # One of `ARCHS`
     weights:str|Path|None, # `'imagenet'` or a state_dict file
     cut:str='pool', # One of `CUTS`
-)->tuple: # The part before the cut, in eval mode, its batch norms folded into its convolutions, and the whole body's weights as the bytes of a safetensors file
+    relu:bool=False, # Fuse ReLUs too, for fp32 on a processor?
+)->tuple: # The part before the cut, in eval mode, fused, and the whole body's weights as the bytes of a safetensors file
     "The pretrained network up to a cut"
     net = pretrained(build_resnet(2, arch), arch, weights).eval().requires_grad_(False)
     new, body = first_new_stage(net), save({k:v.contiguous() for k,v in net.state_dict().items() if not k.startswith('fc.')})
     if new<=(STAGES.index(cut) if cut!='pool' else STAGES.index('layer4')):
         raise BadWeights(f"{weights or 'none'}: {STAGES[new]} was never trained, and its features would be noise: "+(f'cut at {STAGES[new-1]} or before' if new>1 else 'give pretrained weights'))
-    return split_at(fuse_bn(net), cut)[0], body
+    fuse_bn(net)
+    return (InParts(split_at(fuse_relu(net), cut)[0]) if relu else split_at(net, cut)[0]), body
 
 # %% ../nbs/04_features.ipynb #96fb44e3
 CHUNK = 64 # Photos that are computed, written and checked together
 
 def _datasets(pixels, facts):
     "Split name to a list of datasets, one for each view"
-    splits = [s for s in ('train','valid','test') if (pixels.photos.table.split==s).any()]
+    splits = [s for s in ('train','valid','test')[:3 if facts.get('test', True) else 2] if (pixels.photos.table.split==s).any()]
     out = {s:[PhotoDataset(pixels, s, facts['image_size'])] for s in splits}
     if facts['views']:
         ds = PhotoDataset(pixels, 'train', facts['train_size'], facts['min_scale'], facts['seed'])
@@ -231,10 +233,10 @@ def _finish(folder, pixels, weights, facts, layout, sums):
     return Features(folder, meta)
 
 # %% ../nbs/04_features.ipynb #ca701ffc
-def _facts(pixels, weights, arch, image_size, train_size, min_scale, seed, views, cut, precision):
+def _facts(pixels, weights, arch, image_size, train_size, min_scale, seed, views, cut, precision, test):
     "Everything that decides what the numbers in a store are"
     facts = dict(format=1, data_hash=pixels.data_hash, weights_sha256=sha256(weights).hexdigest(), arch=arch, image_size=image_size, views=views, cut=cut, precision=precision)
-    return facts | (dict(train_size=train_size or training_size(image_size), min_scale=min_scale, seed=seed) if views else {})
+    return facts | (dict(train_size=train_size or training_size(image_size), min_scale=min_scale, seed=seed) if views else {}) | ({} if test else dict(test=False))
 
 def _make_room(root, folder, layout, cut, limit):
     "Evict old stores, or say that there is no room"
@@ -245,6 +247,15 @@ def _make_room(root, folder, layout, cut, limit):
     if need>min(limit, .95*shutil.disk_usage(folder).free):
         folder.rmdir()
         raise BadFeatures(f'the features need {need/1e9:.1f} GB at {root}: take fewer views, a later cut or a smaller image_size, or make room')
+
+def _taken(folder, start, facts):
+    "Copy the arrays of another store that differs at most in its test photos; its checksums"
+    if start is None: return {}
+    theirs = start.meta['facts']
+    if differ := sorted(k for k in {*facts, *theirs}-{'test'} if facts.get(k)!=theirs.get(k)):
+        raise BadFeatures(f"{start.folder}: made with another {', '.join(differ)}: take a store of the same photos and settings to go on from, or none")
+    for s in start.meta['layout']: shutil.copyfile(start.folder/f'{s}.bin', folder/f'{s}.bin')
+    return start.meta['sums']
 
 # %% ../nbs/04_features.ipynb #4746a486
 def extract_features(
@@ -261,12 +272,15 @@ def extract_features(
     root:Path=None, # Folder of the stores; `None`: `features` in `cache_folder()`
     device:str=None, # Where to compute; `None`: the GPU where there is one
     limit:int=50<<30, # All stores together hold at most this, bytes
+    test:bool=True, # Those of the test photos too?
+    start:Features=None, # A store to go on from, made by the same call but for `test`
 )->Features: # Finished and checked
     "Run the frozen part of a network over every photo, once"
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     pixels = data if isinstance(data, Pixels) else decode_once(data, short_side(image_size))
-    part, body = frozen_part(arch, weights, cut)
-    facts = _facts(pixels, body, arch, image_size, train_size, min_scale, seed, views, cut, pick_precision(precision, device))
+    precision = pick_precision(precision, device)
+    part, body = frozen_part(arch, weights, cut, relu=precision=='fp32' and torch.device(device).type=='cpu')
+    facts = _facts(pixels, body, arch, image_size, train_size, min_scale, seed, views, cut, precision, test)
     root = Path(root or cache_folder()/'features')
     folder = root/sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
     with _locked(folder):
@@ -276,6 +290,6 @@ def extract_features(
         part, datasets = part.to(device), _datasets(pixels, facts)
         layout = _layout(part, datasets, device)
         _make_room(root, folder, layout, cut, limit)
-        good = _intact(folder, layout, cut, (meta or {}).get('sums') or _journal(folder))
+        good = _intact(folder, layout, cut, (meta or {}).get('sums') or _journal(folder) or _taken(folder, start, facts))
         (folder/'features.json').unlink(missing_ok=True)
         return _finish(folder, pixels, body, facts, layout, _write(folder, part, datasets, layout, facts, good, device))

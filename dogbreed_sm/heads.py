@@ -27,6 +27,7 @@ from torch import nn
 
 from .features import Features, split_at
 from .finetune import FineTune, plain_model, save_checkpoint
+from .imports import plain_optimizer
 from .learner import OPTIMIZERS, dog_learner, dog_metrics, score, split_stages
 from .loaders import set_epoch, sought_class
 from .resnet import STAGES
@@ -130,9 +131,9 @@ def head_optimizer(
     name = next(k for k,v in OPTIMIZERS.items() if v is learn.opt_func)
     groups = [dict(params=decayed, weight_decay=learn.wd), dict(params=[p for p in head.parameters() if all(p is not o for o in decayed)], weight_decay=0.)]
     if name=='sgd': return _DecoupledSGD(groups, lr=learn.lr, momentum=.9, fused=True)
-    return (torch.optim.AdamW if name=='adamw' else torch.optim.Adam)(groups, lr=learn.lr, betas=(.9,.99), eps=1e-5, fused=True)
+    return plain_optimizer(torch.optim.AdamW if name=='adamw' else torch.optim.Adam)(groups, lr=learn.lr, betas=(.9,.99), eps=1e-5, fused=True)
 
-class _DecoupledSGD(torch.optim.SGD):
+class _DecoupledSGD(plain_optimizer(torch.optim.SGD)):
     "SGD whose decay shrinks weights directly, as fastai's does"
     @torch.no_grad()
     def step(self):

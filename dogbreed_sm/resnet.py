@@ -18,6 +18,7 @@ from pickle import UnpicklingError
 
 from .core import ARCHS, BadHyperparameter, BadWeights
 from .imports import compiler_later
+from .smallmaps import fit_small_maps
 
 import torch
 from torch import nn, Tensor
@@ -57,7 +58,7 @@ def build_resnet(
     if arch not in ARCHS: raise BadHyperparameter(f"arch={arch!r}: give {' | '.join(ARCHS)}")
     net = models.get_model(arch, weights=None)
     net.avgpool, net.fc = ConcatPool(), new_head(2*net.fc.in_features, n_classes, hidden_units, dropout)
-    return net.to(memory_format=torch.channels_last)
+    return fit_small_maps(net).to(memory_format=torch.channels_last)
 
 # %% ../nbs/00c_resnet.ipynb #ea9540a7
 class _Unfilled(TorchFunctionMode):

@@ -54,13 +54,13 @@ def parse_args(
 def data_source(
     env:JobEnv, # Folders of the run
     data:str=None, # `--data`; wins over channels
-): # What `find_photos` takes, or the channel `features` by itself
+): # What `find_photos` takes; with the channel `features` a dict of it, and `photos` where there are channels with photos as well
     "The folder or channels with the photos"
     if data: return Path(data)
-    if 'features' in env.channels: return {'features':env.channels['features']}
-    c = {k:v for k,v in env.channels.items() if k not in ('weights','code','sm_drivers')} # the SDKs have channels of their own
-    if set(c)&{'train','valid','validation','val','test'}: return c
-    if c: return next(iter(c.values()))
+    c = {k:v for k,v in env.channels.items() if k not in ('features','weights','code','sm_drivers')} # the SDKs have channels of their own
+    photos = c if set(c)&{'train','valid','validation','val','test'} else next(iter(c.values()), None)
+    if 'features' in env.channels: return {'features':env.channels['features']} | ({'photos':photos} if photos else {})
+    if photos: return photos
     raise BadDataset('no data: give --data DIR, or in a job the channels train, valid and test')
 
 def weights_source(
@@ -213,9 +213,14 @@ def feature_store(
     if isinstance(data, dict): return data.get('features')
     return Path(data) if (Path(data)/'features.json').is_file() else None
 
-def _features(pixels, hps, weights, device, root=None, cut='pool'):
+def _photos(data):
+    "The photos that the data is or has with it; `None`: features alone"
+    if not feature_store(data): return data
+    return data.get('photos') if isinstance(data, dict) else None
+
+def _features(pixels, hps, weights, device, root=None, cut='pool', **kwargs):
     from dogbreed_sm.features import extract_features
-    return extract_features(pixels, hps.arch, weights, hps.image_size, hps.views, cut, hps.train_size, hps.min_scale, hps.seed, hps.precision, root, device)
+    return extract_features(pixels, hps.arch, weights, hps.image_size, hps.views, cut, hps.train_size, hps.min_scale, hps.seed, hps.precision, root, device, **kwargs)
 
 def _new_run(learn, hps, env, log, store, **facts):
     "A `FineTune`; one whose head trains on `store`, where there is a store of vectors"
@@ -231,17 +236,19 @@ def extract(
     env:JobEnv, # Folders of the run
     weights:str='imagenet', # What `dog_learner` takes
     log=print, # Gets messages
+    start:Path=None, # A store to go on from, packed or not
 )->dict: # What `run.json` holds
     "Compute features and leave the store as the run's artifact"
     clock = _Clock()
     import torch
     from dogbreed_sm.cache import decode_once
+    from dogbreed_sm.features import open_features
     from dogbreed_sm.images import short_side
     if world()[0]: return {}
     clock('start')
     pixels, root = decode_once(chosen(data, hps), short_side(hps.image_size), log=log), env.checkpoint_dir/'features' if env.is_job and env.checkpoint_dir.is_dir() else None
     clock('decode')
-    store = _features(pixels, hps, weights, 'cuda' if torch.cuda.is_available() else 'cpu', root, hps.cut)
+    store = _features(pixels, hps, weights, 'cuda' if torch.cuda.is_available() else 'cpu', root, hps.cut, test=hps.evaluate=='all', start=open_features(start) if start else None)
     clock('extract')
     (env.model_dir/'features.json').unlink(missing_ok=True)
     env.model_dir.mkdir(parents=True, exist_ok=True)
@@ -326,8 +333,8 @@ def train(
     keep_freed_memory()
     store = feature_store(data)
     if hps.sampling=='weighted' and (store or hps.features!='none'): raise BadHyperparameter("sampling='weighted' shows the photos of rare classes in several crops, and features are computed once: give class_weights='balanced'")
+    if hps.features=='only' and _photos(data): return extract(hps, _photos(data), env, weights, log, store)
     if store: return train_on_features(hps, store, env, log)
-    if hps.features=='only': return extract(hps, data, env, weights, log)
     from dogbreed_sm.profiler import RunProfiler, profiler_settings
     settings = profiler_settings(hps, env)
     rules = run_rules(env, hps.rules if rules is None else rules, log) if hps.debugger!='off' else []

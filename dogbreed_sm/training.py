@@ -195,7 +195,7 @@ def warm_pool(
         if svc.pool is None:
             svc.pool = Pool(svc.settings.python, log=svc.root/'pool.log').start()
             svc.on_close.append(svc.pool.close)
-    if svc.pool.proc.poll() is not None and svc.pool._ready: svc.pool.start() # killed; one that never came up isn't tried again
+    if svc.pool._ready and not svc.pool.alive(): svc.pool.start() # killed; one that never came up isn't tried again
     return svc.pool
 
 @ticker(1.)

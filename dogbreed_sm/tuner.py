@@ -61,12 +61,13 @@ def features_job(
     data, # Folder of photos, as `train` takes it
     hyperparameters:dict=None, # Those of the body: `arch`, `image_size`, `views`, `cut` …
     weights:str=None, # As `train` takes it
+    test:bool=True, # Those of the test photos too?
     wait:bool=True, # Wait for the end?
     log=print, # Gets its log
     **kwargs, # More of `train`: `instance_type`, `spot`, `tags` …
 )->Job: # Its `model_data` is the channel `features`
     "The job that computes the features of these photos, or the one that did"
-    hps = {k:v for k,v in (hyperparameters or {}).items() if k in BODY} | dict(features='only')
+    hps = {k:v for k,v in (hyperparameters or {}).items() if k in BODY} | dict(features='only') | ({} if test else dict(evaluate='valid'))
     name = features_name(data, weights, hps)
     try: job = Job(session, name) if session.describe('TrainingJob', name)['TrainingJobStatus'] in ('Completed','InProgress') else None
     except ServiceError: job = None
@@ -278,7 +279,7 @@ def _trial_data(session, data, space, hps, head_only, weights, log, body):
     given = data if isinstance(data, dict) else {'training':data}
     if 'features' in given: return given, hps, None
     if not on_features(space, hps, head_only): return given, hps, weights
-    job = features_job(session, data, hps, weights, log=log, **body)
+    job = features_job(session, data, hps, weights, test=False, log=log, **body)
     return {'features':job.model_data}, {k:v for k,v in hps.items() if k not in ('views','cut','weights')}, None
 
 # %% ../nbs/14_tuner.ipynb #20f45c6a
@@ -350,12 +351,19 @@ def _start(session, name, channels, hps, space, request, weights, machine, commo
     return TuningJob(session, name, earlier)
 
 # %% ../nbs/14_tuner.ipynb #7812c1ed
-def _photo_job(session, uri):
+def _features_of(session, uri):
     "Channels and hyperparameters of the job that made the features"
     d = Job.attach(session, uri.rstrip('/').split('/')[-3]).describe() # …/<job>/output/model/
     channels = {c['ChannelName']:c['DataSource']['S3DataSource']['S3Uri'] for c in d['InputDataConfig'] if c['ChannelName']!='code'}
-    hps = {k:json.loads(v) for k,v in d['HyperParameters'].items() if not k.startswith('sagemaker_')}
-    return channels, {k:v for k,v in hps.items() if k not in ('features','views','cut')}
+    return channels, {k:json.loads(v) for k,v in d['HyperParameters'].items() if not k.startswith('sagemaker_')}
+
+def _with_test(session, uri, log):
+    "URI of the same features with those of the test photos, which a search leaves out"
+    try: channels, hps = _features_of(session, uri)
+    except ServiceError: return uri # no job of ours made them
+    if hps.get('evaluate')!='valid': return uri
+    weights = channels.pop('weights', None)
+    return features_job(session, {**channels, 'features':uri}, hps, weights, log=log).model_data
 
 @patch
 def retrain(self:TuningJob,
@@ -368,9 +376,10 @@ def retrain(self:TuningJob,
     "Train with the best settings, and evaluate once on the test photos"
     channels, best = self.channels, {k:v for k,v in self.static.items() if k not in TRIAL} | self.best
     if body and 'features' in channels:
-        channels, made = _photo_job(self.session, channels['features'])
+        channels, made = _features_of(self.session, channels['features'])
         if 'epochs' in best: best['freeze_epochs'] = best.pop('epochs')+best.get('freeze_epochs', 0)
-        best = made | best
+        best = {k:v for k,v in made.items() if k not in ('features','views','cut','evaluate')} | best
+    elif 'features' in channels: channels = {**channels, 'features':_with_test(self.session, channels['features'], log)}
     if fit_on!='train': best |= dict(fit_on=fit_on, blend=0., early_stopping_patience=0) # there is nothing left to choose by
     return train(self.session, channels, {**best, **(hyperparameters or {})}, log=log, **{'name':unique_name(f'{self.name}-best'), **kwargs})
 
