@@ -1,5 +1,5 @@
 "Runs the notebooks as tests, a few at a time, and closes on the line `N passed, N failed`"
-import os, sys, tempfile, time, traceback
+import gc, os, sys, tempfile, time, traceback
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def preload():
     "Import what most pages import; each page runs in a fork of this process, so nobody waits for PyTorch twice. Nothing of dogbreed_sm is among it"
     import fastai.vision.all, matplotlib.pyplot, nbdev.test, pandas, scipy.stats, seaborn, sklearn.metrics  # noqa: F401
+    gc.collect(), gc.freeze()  # the collector of a fork then leaves the shared memory alone
 
 
 def pool_host():
@@ -90,6 +91,7 @@ def main():
     os.environ.setdefault('DOGBREED_SHARED', str(ROOT.parent/'shared'))
     preload()
     with pool_host(): passed = run_all(reversed(nbs), a.flags, a.workers)  # the later pages take longest, so they go first
+    gc.unfreeze()
     print(f'{passed} passed, {len(nbs)-passed} failed', flush=True)
     return 0 if nbs and passed == len(nbs) else 1
 

@@ -174,11 +174,17 @@ def _answer(most):
     else: said = dict(sizes={k:len(v) for k,v in photos.items()})
     sys.stdout.buffer.write(json.dumps(said).encode()+b'\n'+b''.join(photos.values()))
 
+def _is_hdf5(body):
+    "Is the signature where the format allows it, at the start or after 512, 1024, 2048 … bytes?"
+    starts = [0]+[512<<i for i in range(max(0, len(body).bit_length()-9))]
+    return any(body[i:i+8]==b'\x89HDF\r\n\x1a\n' for i in starts)
+
 def packed_photos(
     body:bytes, # An HDF5 file
     most:int=64, # Refuse more photos than these
 )->dict: # Key to the bytes of the photo, in the order of the keys
     "The photos in an HDF5 file that came as a request"
+    if not _is_hdf5(body): raise BadRequest('the body is not an HDF5 file: it lacks the signature that one begins with') # no process for that
     here = str(Path(find_spec('dogbreed_sm').origin).resolve().parents[1])
     code = f'import sys; sys.path.insert(0, {here!r}); from dogbreed_sm.photofiles import _answer; _answer({most})'
     try: done = subprocess.run([sys.executable, '-c', code], input=bytes(body), capture_output=True, timeout=_SECONDS, env={**os.environ, 'OPENBLAS_NUM_THREADS':'1'})

@@ -201,14 +201,16 @@ def _told(o, metric):
 @patch
 def _look(self:TuningJob, seen, bar, log):
     d = self.describe()
+    over = self._over is not None
     for o in self.trials():
         if o['TrainingJobStatus'] not in ('Completed','Failed','Stopped') or o['TrainingJobName'] in seen: continue
+        if o['TrainingJobStatus']!='Failed' and 'FinalHyperParameterTuningJobObjectiveMetric' not in o and not over: continue # its objective is noted a moment after its end
         seen.add(o['TrainingJobName'])
         if log: bar.write(_told(o, self.metric)) if log is print and not bar.disable else log(_told(o, self.metric))
     best = d.get('BestTrainingJob', {}).get('FinalHyperParameterTuningJobObjectiveMetric', {}).get('Value')
     bar.n = len(seen)
     bar.set_postfix_str(f"{d['TrainingJobStatusCounters'].get('InProgress', 0)} running{f', best {best:.4g}' if best is not None else ''}")
-    return self._over is not None
+    return over
 
 @patch
 def wait(self:TuningJob,
