@@ -85,6 +85,7 @@ Modules:
 - `dogbreed_sm.tuning_requests`: What a hyperparameter tuning job sends: a training job's request, a search space and an objective as one request, checked before it leaves
 - `dogbreed_sm.verdicts`: How a rule ends: a word, a sentence for a reader, the evidence, and what to do next
 - `dogbreed_sm.watch`: Rules that judge while training goes on: what they do on a hit, and `rules.json` after each epoch
+- `dogbreed_sm.winograd`: A convolution of 3 × 3 with a quarter of the multiplications, for networks that only predict on a processor
 - `dogbreed_sm.workers`: Processes that outlive the service which started them: each under a supervisor that writes down its log and its end, started cold or from a process that has PyTorch loaded already"""
 
 __version__ = "0.1.0"

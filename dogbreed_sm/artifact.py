@@ -67,7 +67,7 @@ def read_spec(
     return s
 
 # %% ../nbs/02b_artifact.ipynb #f11f8b2b
-MODULES = '__init__', 'core', 'fused', 'images', 'imports', 'photofiles', 'resnet', 'smallmaps', 'modeltar', 'artifact', 'inference' # What serving needs of this package
+MODULES = '__init__', 'core', 'fused', 'images', 'imports', 'photofiles', 'resnet', 'smallmaps', 'winograd', 'modeltar', 'artifact', 'inference' # What serving needs of this package
 
 _HANDLERS = '''"The handlers of the model one folder up, for SageMaker's PyTorch containers"
 import sys

@@ -50,6 +50,11 @@ def split_at(
     return nn.Sequential(OrderedDict(parts[:i])), nn.Sequential(OrderedDict(parts[i:]))
 
 # %% ../nbs/04_features.ipynb #37b44df9
+def _in_parts(part):
+    "The first stages a few photos at a time, which the caches hold, and the others several, since their weights are many"
+    i = min(len(part), [k for k,_ in part.named_children()].index('layer1')+2)
+    return nn.Sequential(InParts(part[:i]), *([InParts(part[i:], 32)] if i<len(part) else []))
+
 def frozen_part(
     arch:str, # One of `ARCHS`
     weights:str|Path|None, # `'imagenet'` or a state_dict file
@@ -62,7 +67,8 @@ def frozen_part(
     if new<=(STAGES.index(cut) if cut!='pool' else STAGES.index('layer4')):
         raise BadWeights(f"{weights or 'none'}: {STAGES[new]} was never trained, and its features would be noise: "+(f'cut at {STAGES[new-1]} or before' if new>1 else 'give pretrained weights'))
     fuse_bn(net)
-    return (InParts(split_at(fuse_relu(net), cut)[0]) if relu else split_at(net, cut)[0]), body
+    if not relu: return split_at(net, cut)[0], body
+    return _in_parts(split_at(fuse_relu(net, winograd=torch.backends.cpu.get_cpu_capability()=='AVX2'), cut)[0]), body
 
 # %% ../nbs/04_features.ipynb #96fb44e3
 CHUNK = 64 # Photos that are computed, written and checked together

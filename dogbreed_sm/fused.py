@@ -13,6 +13,7 @@ __all__ = ['fuse_bn', 'can_fuse', 'FusedConv', 'FusedBlock', 'fuse_relu', 'InPar
 from .core import BadHyperparameter
 from .imports import compiler_later
 from .smallmaps import is_small, small_map_conv
+from .winograd import winograd_conv, winograd_kernel
 
 import torch
 from torch import nn, Tensor
@@ -46,21 +47,24 @@ class FusedConv(nn.Module):
     def __init__(self,
         conv:nn.Conv2d, # Batch norm folded in
         relu:bool=True, # Is there a ReLU?
+        winograd:bool=False, # By Winograd's way where that is possible and there are many channels?
     ):
         super().__init__()
         self.weight, self.bias, self.relu = conv.weight, conv.bias, 'relu' if relu else 'none'
         self.how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.kernel = winograd_kernel(conv.weight) if winograd and self.how==((1,1),(1,1),(1,1),1) and conv.kernel_size==(3,3) and conv.in_channels>=256 else None
 
     def forward(self,
         x:Tensor, # `(bs,c,h,w)` float32, in channels_last
         shortcut:Tensor=None, # `(bs,c_out,h_out,w_out)`, which becomes the result
     )->Tensor: # `(bs,c_out,h_out,w_out)`
-        if is_small(x, self.weight): return self._small(x, shortcut)
+        if is_small(x, self.weight): return self._then(small_map_conv(x, self.weight, self.how[1][0]), shortcut)
+        if self.kernel is not None: return self._then(winograd_conv(x, self.kernel), shortcut)
         if shortcut is None: return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.how, self.relu, [], '')
         return torch.ops.mkldnn._convolution_pointwise_.binary(shortcut, x, self.weight, self.bias, *self.how, 'add', 1., self.relu, [], '')
 
-    def _small(self, x, shortcut):
-        y = small_map_conv(x, self.weight, self.how[1][0]).add_(self.bias.view(1,-1,1,1))
+    def _then(self, y, shortcut):
+        y = y+self.bias.view(1,-1,1,1)
         if shortcut is not None: y.add_(shortcut)
         return y.relu_() if self.relu=='relu' else y
 
@@ -69,10 +73,11 @@ class FusedBlock(nn.Module):
     "A block of a ResNet as convolutions alone"
     def __init__(self,
         block:nn.Module, # torchvision's `BasicBlock` or `Bottleneck`, after `fuse_bn`
+        winograd:bool=False, # As `FusedConv` takes it
     ):
         super().__init__()
         convs = [getattr(block, k) for k in ('conv1','conv2','conv3') if hasattr(block, k)]
-        self.convs = nn.ModuleList(map(FusedConv, convs))
+        self.convs = nn.ModuleList(FusedConv(o, winograd=winograd) for o in convs)
         self.downsample = FusedConv(block.downsample[0], relu=False) if block.downsample is not None else None
 
     def forward(self,
@@ -84,13 +89,14 @@ class FusedBlock(nn.Module):
 
 def fuse_relu(
     net:nn.Module, # A ResNet after `fuse_bn`, in fp32 on a processor; changed in place
+    winograd:bool=False, # For many photos at a time: stages 3 and 4 by [Winograd's way](00bc_winograd.ipynb)?
 )->nn.Module: # `net`, the same function
     "Let each convolution do what follows it"
     if left := [k for k,m in net.named_modules() if isinstance(m, nn.BatchNorm2d)]: raise BadHyperparameter(f'fuse_relu: {left[0]} is a batch norm; call fuse_bn first')
     if not can_fuse(): return net
     for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
         for i,b in enumerate(stage):
-            if isinstance(b, (BasicBlock, Bottleneck)): stage[i] = FusedBlock(b)
+            if isinstance(b, (BasicBlock, Bottleneck)): stage[i] = FusedBlock(b, winograd)
     net.conv1, net.relu = FusedConv(net.conv1), nn.Identity()
     return net
 
