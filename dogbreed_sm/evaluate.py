@@ -206,7 +206,7 @@ def evaluate_artifact(
     if foreign := set(rows.folder)-set(index): raise BadDataset(f"the model doesn't know {', '.join(map(spoken, sorted(foreign)))}")
     files, logits, y = [], [], []
     for r in rows.itertuples():
-        try: x = torch.from_numpy(eval_image(read_bytes(r.file), model.image_size)).permute(2,0,1)[None]
+        try: x = torch.tensor(eval_image(read_bytes(r.file), model.image_size)).permute(2,0,1)[None]
         except BadImage as e: log(f'skipped {r.file}: {e}'); continue
         files.append(r.file); y.append(index[r.folder]); logits.append(model.logits(x))
     return judged(torch.cat(logits), torch.tensor(y), files, model.classes, split, model.temperature)
