@@ -17,7 +17,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 
 from .core import ARCHS, BadArtifact, versions, write_atomic
-from .fused import InParts, fuse_bn, fuse_relu
+from .fused import fuse_bn
 from .modeltar import unpack_artifact
 
 import torch
@@ -200,8 +200,7 @@ def _ready(net, precision, device):
     net.fc = nn.Identity()
     net.to(dtype)
     net.fc = _InFloat32(*head)
-    net.to(device=device, memory_format=torch.channels_last)
-    return (InParts(fuse_relu(net)) if dtype==torch.float32 and device.type=='cpu' else net), dtype
+    return net.to(device=device, memory_format=torch.channels_last), dtype
 
 # %% ../nbs/02b_artifact.ipynb #b997aa84
 class Model:

@@ -1,6 +1,6 @@
 """A network that only predicts, in fewer passes over memory: batch norms folded into convolutions, ReLU and addition done while a convolution writes
 
-A trained network that is asked for predictions alone can be written more simply. `fuse_bn` takes the batch norms out, on any device and in any precision. `fuse_relu` goes further on a processor in fp32: what follows a convolution, a ReLU or the addition of the shortcut and a ReLU, is computed while its results are still in the cache. Both give the same function up to rounding. Serving and the extraction of features run such networks; training doesn't.
+A trained network that is asked for predictions alone can be written more simply. `fuse_bn` takes the batch norms out, on any device and in any precision. `fuse_relu` goes further on a processor in fp32: what follows a convolution, a ReLU or the addition of the shortcut and a ReLU, is computed while its results are still in the cache. Both give the same function up to rounding. Serving folds batch norms; the extraction of features, which runs the network over many photos, does both; training neither.
 
 Docs: https://dogbreed-sm.github.io/dogbreed_sm/fused.html.md"""
 
