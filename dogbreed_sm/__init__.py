@@ -69,7 +69,7 @@ Modules:
 - `dogbreed_sm.serve`: The endpoint's server: `/ping` and `/invocations`, a queue that batches what is waiting, limits on everything, and an answer to every request it accepted
 - `dogbreed_sm.servers`: Server processes kept alive: started, asked whether they are well, started anew when they die, given up when that doesn't help, ended without losing a request
 - `dogbreed_sm.session`: SageMaker as seen from here, of AWS or of this machine: a bucket for files, the local service, logs, and waiting
-- `dogbreed_sm.smallmaps`: A convolution over a map of a few pixels as one product of matrices: on a processor, a network trains on small photos up to twice as fast
+- `dogbreed_sm.smallmaps`: A convolution over a map of a few pixels as one product of matrices: a network trains faster on small photos, on a processor
 - `dogbreed_sm.smhook`: The adapter around smdebug 1.0.34: the two fixes that make its hook work with today's numpy and with fastai, and nothing else
 - `dogbreed_sm.splits`: Photos dealt out to training, validation and test, stratified, by group where there are groups, the same on every machine
 - `dogbreed_sm.staging`: The package as the `source_dir` of a SageMaker job: from a clone or from an installed package, as a folder or as `sourcedir.tar.gz`

@@ -1,4 +1,4 @@
-"""A convolution over a map of a few pixels as one product of matrices: on a processor, a network trains on small photos up to twice as fast
+"""A convolution over a map of a few pixels as one product of matrices: a network trains faster on small photos, on a processor
 
 A ResNet halves its maps five times: a photo of 64 px is a map of 2 × 2 in the last stage, and one of 32 px a single pixel. Three quarters of the network's weights are there, and a library for convolutions is made for large maps. Here such a convolution is what it is on paper, a [product of matrices](https://cs231n.github.io/convolutional-networks/#implementation-as-matrix-multiplication): a row for each pixel, with everything it sees, times the weights. `fit_small_maps` teaches that to the convolutions of a network; the parameters keep their names and shapes, and large maps go the usual way.
 
