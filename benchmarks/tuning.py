@@ -2,7 +2,7 @@
 
   python benchmarks/tuning.py heads   --data PHOTOS.hdf5|DIR --weights FILE   12 trials of 10 epochs, and what 6, 12, 24, 48 more cost
   python benchmarks/tuning.py best    --data DIR --weights FILE               24 trials and retrain(), three seeds
-  python benchmarks/tuning.py staged  --data DIR --weights FILE               features of layer 3, layer 4 and the head on them
+  python benchmarks/tuning.py staged  --data PHOTOS.hdf5|DIR --weights FILE   maps of layer 3, layer 4 and the head on them, in short trials; a long retraining
   python benchmarks/tuning.py seeds   --data DIR --weights FILE               each seed's space, with few and small epochs
 
 The plain script does what the seeds do: ImageFolder at 224 px, a frozen ResNet18, a new head, every photo through
@@ -160,17 +160,15 @@ def best(a):
 
 def staged(a):
     from dogbreed_sm.session import Session
-    from dogbreed_sm.spaces import Categorical, Continuous, Space
+    from dogbreed_sm.spaces import Continuous, Space
     from dogbreed_sm.tuner import tune
 
     wide = Space(
-        lr=Continuous(3e-4, 1e-2, scaling="Logarithmic"),
-        weight_decay=Continuous(1e-3, 0.3, scaling="Logarithmic"),
+        lr=Continuous(1e-3, 1e-2, scaling="Logarithmic"),
+        weight_decay=Continuous(0.02, 0.5, scaling="Logarithmic"),
         dropout=Continuous(0, 0.6),
-        mixup=Categorical([0.0, 0.2, 0.4]),
-        label_smoothing=Categorical([0.0, 0.1]),
     )
-    near = {"batch_size": Categorical([32, 64])}
+    more = {"label_smoothing": Continuous(0, 0.2)}
     t = time.perf_counter()
     with tempfile.TemporaryDirectory() as tmp:
         os.environ["DOGBREED_CACHE"] = f"{tmp}/cache"
@@ -178,22 +176,27 @@ def staged(a):
             job = tune(
                 session,
                 folders(a.data, Path(tmp) / "photos"),
-                [wide, near],
-                hyperparameters=dict(cut="layer3", views=a.views, unfreeze="layer4", freeze_epochs=0, epochs=a.epochs, hidden_units="none", blend=0.0),
+                [wide, more],
+                hyperparameters=dict(
+                    cut="layer3", train_size=224, views=a.views, unfreeze="layer4", freeze_epochs=0, epochs=a.epochs, hidden_units="none", blend=0.0
+                ),
                 weights=a.weights,
                 max_jobs=a.jobs,
-                max_parallel=1,
+                max_parallel=2,
                 seed=1,
                 log=print,
             )
             found = time.perf_counter() - t
-            final = job.retrain(log=None)
+            print(job.results(earlier=True).to_string(), flush=True)
+            final = job.retrain(hyperparameters=dict(epochs=a.final_epochs), log=print)
             append_row(
                 RESULTS / "tuning_staged.csv",
                 dict(
                     data=Path(a.data).name,
                     trials=len(job.results(earlier=True)),
                     epochs=a.epochs,
+                    views=a.views,
+                    final_epochs=a.final_epochs,
                     search_s=found,
                     ours_s=time.perf_counter() - t,
                     best_valid=job.best_value,
@@ -233,7 +236,8 @@ def main():
     p.add_argument("--jobs", type=int, default=12)
     p.add_argument("--growth", type=int, nargs="*", default=[6, 12, 24, 48])
     p.add_argument("--plain-epochs", type=int, default=2)
-    p.add_argument("--epochs", type=int, default=8)
+    p.add_argument("--epochs", type=int, default=8, help="epochs of a trial of a staged search")
+    p.add_argument("--final-epochs", type=int, default=18, help="epochs of the retraining after a staged search")
     p.add_argument("--views", type=int, default=3)
     p.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     a = p.parse_args()

@@ -25,7 +25,7 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from torch import nn
 
-from .features import Features, split_at
+from .features import SPLITS, Features, split_at
 from .finetune import FineTune, plain_model, save_checkpoint
 from .imports import plain_optimizer
 from .learner import OPTIMIZERS, dog_learner, dog_metrics, score, split_stages
@@ -55,7 +55,7 @@ class FeatureDataset(torch.utils.data.Dataset):
         size:int=None, # As `PhotoDataset` takes it; features have their size already
     ):
         splits = split.split('+')
-        self.x, self.labels, self.epoch = _Joined([features.array(s) for s in splits]), torch.cat([features.labels(s) for s in splits]), 0
+        self.x, self.labels, self.epoch = _Joined([features.array(split)] if len(splits)==1 else [features.fitting(s) for s in splits]), torch.cat([features.labels(s) for s in splits]), 0
         self.y, self.files, self.classes = self.labels.tolist(), [f for s in splits for f in features.photos.split(s).file], features.classes
 
     def __len__(self): return len(self.y)
@@ -87,7 +87,7 @@ def feature_dls(
     fit_on:str='train', # Splits that train, with `+` between
 )->DataLoaders: # As `dog_dls` gives them, with features for photos
     "`DataLoaders` of train, valid and, if there is one, test"
-    train, *rest = [FeatureDataset(features, s if s!='train' else fit_on) for s in features.meta['layout']]
+    train, *rest = [FeatureDataset(features, s if s!='train' else fit_on) for s in SPLITS if s in features.meta['layout']]
     dls = [FeatureDL(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, num_workers=0, device=torch.device(device))]
     dls += [FeatureDL(o, bs=eval_bs, num_workers=0, device=torch.device(device)) for o in rest]
     out = DataLoaders(*dls, device=torch.device(device))

@@ -220,7 +220,7 @@ def _photos(data):
 
 def _features(pixels, hps, weights, device, root=None, cut='pool', **kwargs):
     from dogbreed_sm.features import extract_features
-    return extract_features(pixels, hps.arch, weights, hps.image_size, hps.views, cut, hps.train_size, hps.min_scale, hps.seed, hps.precision, root, device, **kwargs)
+    return extract_features(pixels, hps.arch, weights, hps.image_size, hps.views, cut, hps.train_size, hps.min_scale, hps.seed, hps.precision, root, device, fit_on=hps.fit_on, **kwargs)
 
 def _new_run(learn, hps, env, log, store, **facts):
     "A `FineTune`; one whose head trains on `store`, where there is a store of vectors"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from .core import BadHyperparameter
+from .core import BadHyperparameter, Hyperparameters
 from .job_requests import BadJob, encoded
 from .jobs import Job, SageMakerJob, confirm_training, prepared, send_files, train
 from .session import JobFailed, ServiceError, Session, WaitTimeout, unique_name
@@ -62,12 +62,13 @@ def features_job(
     hyperparameters:dict=None, # Those of the body: `arch`, `image_size`, `views`, `cut` …
     weights:str=None, # As `train` takes it
     test:bool=True, # Those of the test photos too?
+    fit_on:str='train', # `'train+valid'`: for a last training, in which the validation photos train as well
     wait:bool=True, # Wait for the end?
     log=print, # Gets its log
     **kwargs, # More of `train`: `instance_type`, `spot`, `tags` …
 )->Job: # Its `model_data` is the channel `features`
     "The job that computes the features of these photos, or the one that did"
-    hps = {k:v for k,v in (hyperparameters or {}).items() if k in BODY} | dict(features='only') | ({} if test else dict(evaluate='valid'))
+    hps = {k:v for k,v in (hyperparameters or {}).items() if k in BODY} | dict(features='only') | ({} if test else dict(evaluate='valid')) | (dict(fit_on=fit_on) if fit_on!='train' else {})
     name = features_name(data, weights, hps)
     try: job = Job(session, name) if session.describe('TrainingJob', name)['TrainingJobStatus'] in ('Completed','InProgress') else None
     except ServiceError: job = None
@@ -332,7 +333,6 @@ _EMPTY = dict(HyperParameters={}, AlgorithmSpecification={}, ResourceConfig={}) 
 
 def _most_epochs(space, hps):
     "Epochs of a trial with the largest values of the space"
-    from dogbreed_sm.core import Hyperparameters
     def most(k):
         r = space.get(k)
         return hps.get(k, getattr(Hyperparameters(), k)) if r is None else max(r.values) if hasattr(r, 'values') else r.high
@@ -359,13 +359,14 @@ def _features_of(session, uri):
     channels = {c['ChannelName']:c['DataSource']['S3DataSource']['S3Uri'] for c in d['InputDataConfig'] if c['ChannelName']!='code'}
     return channels, {k:json.loads(v) for k,v in d['HyperParameters'].items() if not k.startswith('sagemaker_')}
 
-def _with_test(session, uri, log):
-    "URI of the same features with those of the test photos, which a search leaves out"
+def _for_the_last(session, uri, fit_on, log):
+    "URI of the same features with what a search leaves out: those of the test photos, and views of validation photos that will train"
     try: channels, hps = _features_of(session, uri)
     except ServiceError: return uri # no job of ours made them
-    if hps.get('evaluate')!='valid': return uri
+    if not hps.get('views', Hyperparameters.views): fit_on = 'train' # without views they train as they are
+    if hps.get('evaluate')!='valid' and hps.get('fit_on', 'train')==fit_on: return uri
     weights = channels.pop('weights', None)
-    return features_job(session, {**channels, 'features':uri}, hps, weights, log=log).model_data
+    return features_job(session, {**channels, 'features':uri}, hps, weights, fit_on=fit_on, log=log).model_data
 
 @patch
 def retrain(self:TuningJob,
@@ -380,8 +381,8 @@ def retrain(self:TuningJob,
     if body and 'features' in channels:
         channels, made = _features_of(self.session, channels['features'])
         if 'epochs' in best: best['freeze_epochs'] = best.pop('epochs')+best.get('freeze_epochs', 0)
-        best = {k:v for k,v in made.items() if k not in ('features','views','cut','evaluate')} | best
-    elif 'features' in channels: channels = {**channels, 'features':_with_test(self.session, channels['features'], log)}
+        best = {k:v for k,v in made.items() if k not in ('features','views','cut','evaluate','fit_on')} | best
+    elif 'features' in channels: channels = {**channels, 'features':_for_the_last(self.session, channels['features'], fit_on, log)}
     if fit_on!='train': best |= dict(fit_on=fit_on, blend=0., early_stopping_patience=0) # there is nothing left to choose by
     return train(self.session, channels, {**best, **(hyperparameters or {})}, log=log, **{'name':unique_name(f'{self.name}-best'), **kwargs})
 
