@@ -30,27 +30,9 @@ from dogbreed_sm.core import keep_freed_memory
 if {keep}: assert keep_freed_memory()
 import torch
 from dogbreed_sm.resnet import build_resnet
-net = build_resnet(6).to(memory_format=torch.channels_last)
-opt = torch.optim.AdamW(net.parameters(), 1e-3)
-x, y = torch.randn({photos}, 3, 64, 64).to(memory_format=torch.channels_last), torch.randint(0, 6, ({photos},))
-def step():
-    t = time.perf_counter()
-    torch.nn.functional.cross_entropy(net(x), y).backward()
-    opt.step(); opt.zero_grad()
-    return time.perf_counter()-t
-step()
-print(statistics.median(step() for _ in range(8)))
-"""
-
-SMALL = """
-import statistics, time
-from dogbreed_sm.core import keep_freed_memory
-keep_freed_memory()
-import torch
-from dogbreed_sm.resnet import build_resnet
 from dogbreed_sm.smallmaps import SmallMapConv
 net = build_resnet(6)
-if {plain}:
+if not {small}:
     for m in net.modules():
         if isinstance(m, SmallMapConv): m.__class__ = torch.nn.Conv2d
 opt = torch.optim.AdamW(net.parameters(), 1e-3, fused=True)
@@ -102,6 +84,11 @@ FILLED, BLANK = "with torch.device('meta'): build_resnet(120)", 'blank_resnet(12
 SLEEP, SPIN = {'OMP_WAIT_POLICY': 'PASSIVE'}, {'GOMP_SPINCOUNT': '300000'}  # 300000 is OpenMP's own choice
 
 
+def step(photos, px=64, keep=True, small=True):
+    "Code of a training step, with memory kept and small maps convolved our way, or not"
+    return STEP.format(photos=photos, px=px, keep=keep, small=small)
+
+
 def contests():
     "Name, the plain contestant and ours, each as code that prints seconds and its environment, and how many copies of each run at once"
     yield 'import, training', (IMPORT.format(before='torchvision, ', module='learner'), {}), (IMPORT.format(before='', module='learner'), {}), 1
@@ -109,14 +96,13 @@ def contests():
     yield 'shapes of a network', (SHAPES.format(how=FILLED), {}), (SHAPES.format(how=BLANK), {}), 1
     yield "a head's optimizer", (OPTIMIZER.format(how='torch.optim.AdamW'), {}), (OPTIMIZER.format(how='plain_optimizer(torch.optim.AdamW)'), {}), 1
     for px, n in ((32, 8), (32, 32), (48, 16), (64, 16), (64, 32)):
-        yield f'small maps, {n} photos of {px} px', (SMALL.format(plain=True, photos=n, px=px), {}), (SMALL.format(plain=False, photos=n, px=px), {}), 1
+        yield f'small maps, {n} photos of {px} px', (step(n, px, small=False), {}), (step(n, px), {}), 1
     for arch, n in (('resnet18', 1), ('resnet18', 64), ('resnet50', 16)):
         yield f'prediction, {arch}, {n} photos', (FORWARD.format(arch=arch, photos=n, ours=False), {}), (FORWARD.format(arch=arch, photos=n, ours=True), {}), 1
-    for n in (32, 64): yield f'step of {n} photos of 64 px', (STEP.format(keep=False, photos=n), {}), (STEP.format(keep=True, photos=n), {}), 1
-    step = STEP.format(keep=True, photos=32)
+    for n in (32, 64): yield f'step of {n} photos of 64 px', (step(n, keep=False), {}), (step(n), {}), 1
     for copies in (1, 2):
-        yield f'threads that sleep at once, {copies} process(es)', (step, SLEEP), (step, {}), copies
-        yield f'threads that spin, {copies} process(es)', (step, SPIN), (step, {}), copies
+        yield f'threads that sleep at once, {copies} process(es)', (step(32), SLEEP), (step(32), {}), copies
+        yield f'threads that spin, {copies} process(es)', (step(32), SPIN), (step(32), {}), copies
 
 
 def seconds(code, env, copies=1):

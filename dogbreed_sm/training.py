@@ -504,15 +504,21 @@ def _note_metrics(svc, r):
     if found and found!=r.get('FinalMetricDataList'):
         with svc.db.edit('TrainingJob', r['TrainingJobName']) as e: e['FinalMetricDataList'] = found
 
+def _timed(f):
+    "What `f` gives, and the seconds it took"
+    t = now()
+    return f(), now()-t
+
 def _watch(svc, r):
     "Note metrics and limits, and keep what a spot job would lose"
     name = r['TrainingJobName']
     _note_metrics(svc, r)
     if (why := _overdue(r)) and not r['_'].get('why'): _end_early(svc, name, why, _WORDS[why])
     if any(r.get(k) for k in ('DebugRuleConfigurations','ProfilerRuleConfigurations')): _look(svc, r)
-    if r.get('CheckpointConfig') and (not r['_'].get('saved') or now()-r['_']['saved']>SAVE_EVERY):
-        if background(svc, ('checkpoints', name), lambda: save_checkpoints(svc, r)):
-            with svc.db.edit('TrainingJob', name) as e: e['_']['saved'] = now()
+    if r.get('CheckpointConfig') and now()>=r['_'].get('save_at', 0):
+        if done := background(svc, ('checkpoints', name), lambda: _timed(lambda: save_checkpoints(svc, r))):
+            took = 0 if done.exception() else done.result()[1] # what failed is tried again
+            with svc.db.edit('TrainingJob', name) as e: e['_']['save_at'] = now()+max(SAVE_EVERY, 20*took)
 
 def _end_early(svc, name, why, message):
     with svc.db.edit('TrainingJob', name) as e:
@@ -524,14 +530,13 @@ def _look(svc, r):
     "Let the rules look, now and then; one of them may end the job"
     name, due = r['TrainingJobName'], _DUE.setdefault(svc, {})
     if r['TrainingJobStatus']!='InProgress' or now()<due.get(name, 0): return
-    def timed(): t = now(); e = evaluate_rules(svc, r); return e, now()-t
-    if not (done := background(svc, ('rules', name), timed)): return
+    if not (done := background(svc, ('rules', name), lambda: _timed(lambda: evaluate_rules(svc, r)))): return
     e, took = done.result()
     due[name] = now()+max(RULES_EVERY, 20*took)
     if e.stop: _end_early(svc, name, 'Stopped', f'Stopping the training job: {e.stop}'[:1024])
 
 _DUE = WeakKeyDictionary() # service to {job: time of the next look}
-SAVE_EVERY = 10. # between two looks at the checkpoints of a running job, s
+SAVE_EVERY = 10. # between two looks at the checkpoints of a running job, s; longer where they are so large that a look takes more than a twentieth of that
 
 def _train(svc, r):
     folder, hosts = svc.dir('TrainingJob', r['TrainingJobName']), r['_']['hosts']
