@@ -130,7 +130,7 @@ class Hyperparameters:
     evaluate:str = _hp('all', 'Splits that are evaluated at the end. valid: the test photos stay unseen, as in the trials of a search', choices=('all','valid'))
     min_scale:float = _hp(.35, 'Smallest share of a photo that a random crop takes', lo=.01, hi=1.)
     image_size:int = _hp(224, 'Side of the square the network sees when it predicts, px', lo=32, hi=1024)
-    train_size:int|None = _hp(None, 'Side of training crops, px; none: five sevenths of image_size, to a multiple of 32', lo=32, hi=1024)
+    train_size:int|None = _hp(None, 'Side of training crops, px; none: five sevenths of image_size, to a multiple of 32, or all of it where a stage of the network starts at random', lo=32, hi=1024)
     class_weights:str = _hp('none', 'Weigh classes in the loss by the inverse of their count', choices=('none','balanced'))
     sampling:str = _hp('none', 'Photos of an epoch. weighted: drawn so that classes are equally frequent, those of rare ones several times, in other crops', choices=('none','weighted'))
     loss:str = _hp('cross_entropy', 'Loss. focal: photos that are recognised already count less', choices=('cross_entropy','focal'))

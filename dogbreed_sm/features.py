@@ -60,15 +60,16 @@ def frozen_part(
     weights:str|Path|None, # `'imagenet'` or a state_dict file
     cut:str='pool', # One of `CUTS`
     relu:bool=False, # Fuse ReLUs too, for fp32 on a processor?
-)->tuple: # The part before the cut, in eval mode, fused, and the whole body's weights as the bytes of a safetensors file
+)->tuple: # The part before the cut, in eval mode, fused; the whole body's weights as the bytes of a safetensors file; does a stage behind the cut start at random?
     "The pretrained network up to a cut"
     net = pretrained(build_resnet(2, arch), arch, weights).eval().requires_grad_(False)
     new, body = first_new_stage(net), save({k:v.contiguous() for k,v in net.state_dict().items() if not k.startswith('fc.')})
     if new<=(STAGES.index(cut) if cut!='pool' else STAGES.index('layer4')):
         raise BadWeights(f"{weights or 'none'}: {STAGES[new]} was never trained, and its features would be noise: "+(f'cut at {STAGES[new-1]} or before' if new>1 else 'give pretrained weights'))
+    random = new<len(STAGES)-1
     fuse_bn(net)
-    if not relu: return split_at(net, cut)[0], body
-    return _in_parts(split_at(fuse_relu(net, winograd=torch.backends.cpu.get_cpu_capability()=='AVX2'), cut)[0]), body
+    if not relu: return split_at(net, cut)[0], body, random
+    return _in_parts(split_at(fuse_relu(net, winograd=torch.backends.cpu.get_cpu_capability()=='AVX2'), cut)[0]), body, random
 
 # %% ../nbs/04_features.ipynb #96fb44e3
 CHUNK = 64 # Photos that are computed, written and checked together
@@ -254,7 +255,7 @@ def _finish(folder, pixels, weights, facts, layout, sums):
 def _facts(pixels, weights, arch, image_size, train_size, min_scale, seed, views, cut, precision, test, fit_on):
     "Everything that decides what the numbers in a store are"
     facts = dict(format=1, data_hash=pixels.data_hash, weights_sha256=sha256(weights).hexdigest(), arch=arch, image_size=image_size, views=views, cut=cut, precision=precision)
-    return facts | (dict(train_size=train_size or training_size(image_size), min_scale=min_scale, seed=seed) | (dict(fit_on=fit_on) if fit_on!='train' else {}) if views else {}) | ({} if test else dict(test=False))
+    return facts | (dict(train_size=train_size, min_scale=min_scale, seed=seed) | (dict(fit_on=fit_on) if fit_on!='train' else {}) if views else {}) | ({} if test else dict(test=False))
 
 def _make_room(root, folder, layout, cut, limit):
     "Evict old stores, or say that there is no room"
@@ -283,7 +284,7 @@ def extract_features(
     image_size:int=224, # Side of the square the network sees when it predicts, px
     views:int=0, # Augmented versions of each training photo; 0: the photo as it is
     cut:str='pool', # Where the features are taken: one of `CUTS`
-    train_size:int=None, # Side of the augmented crops, px; `None`: `training_size(image_size)`
+    train_size:int=None, # Side of the augmented crops, px; `None`: as `training_size` has it
     min_scale:float=.35, # Smallest share of a photo that a random crop takes
     seed:int=42, # Fixes the augmentation
     precision:str='auto', # `'auto'`: bf16 where the processor has it; or `'fp32'`, `'bf16'`, `'fp16'`
@@ -298,8 +299,8 @@ def extract_features(
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     pixels = data if isinstance(data, Pixels) else decode_once(data, short_side(image_size))
     precision = pick_precision(precision, device)
-    part, body = frozen_part(arch, weights, cut, relu=precision=='fp32' and torch.device(device).type=='cpu')
-    facts = _facts(pixels, body, arch, image_size, train_size, min_scale, seed, views, cut, precision, test, fit_on)
+    part, body, random = frozen_part(arch, weights, cut, relu=precision=='fp32' and torch.device(device).type=='cpu')
+    facts = _facts(pixels, body, arch, image_size, train_size or training_size(image_size, random), min_scale, seed, views, cut, precision, test, fit_on)
     root = Path(root or cache_folder()/'features')
     folder = root/sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
     with _locked(folder):

@@ -178,9 +178,10 @@ def sought_class(
 # %% ../nbs/02_loaders.ipynb #e3d3fd24
 def training_size(
     size:int, # Side of the square the network sees when it predicts, px
+    new:bool=False, # Does a stage of the body start at random?
 )->int: # Side of training crops, px
-    "Five sevenths of `size`, to a multiple of 32"
-    return max(32, round(size*5/7/32)*32)
+    "Five sevenths of `size`, to a multiple of 32; all of it for a stage that knows no size yet"
+    return size if new else max(32, round(size*5/7/32)*32)
 
 def dog_dls(
     data:Path|Photos|Pixels, # Folder, data set, or its decoded pixels

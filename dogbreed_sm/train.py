@@ -308,10 +308,13 @@ class _Clock:
 
 def _learner(pixels, hps, weights, device):
     from dogbreed_sm.learner import dog_learner
-    from dogbreed_sm.loaders import dog_dls
+    from dogbreed_sm.loaders import dog_dls, training_size
+    from dogbreed_sm.resnet import STAGES
     dls = dog_dls(pixels, hps.image_size, hps.train_size, hps.batch_size, hps.eval_batch_size, hps.min_scale, hps.seed, hps.workers, device, hps.sampling, hps.fit_on)
-    return dog_learner(dls, hps.arch, weights, hps.hidden_units, hps.dropout, hps.optimizer, hps.lr if hps.lr!='auto' else 1e-3, hps.weight_decay,
+    learn = dog_learner(dls, hps.arch, weights, hps.hidden_units, hps.dropout, hps.optimizer, hps.lr if hps.lr!='auto' else 1e-3, hps.weight_decay,
         hps.label_smoothing, hps.mixup, hps.class_weights=='balanced', hps.precision, hps.seed, loss=hps.loss, gamma=hps.focal_gamma)
+    if not hps.train_size: dls.train.dataset.size = training_size(hps.image_size, learn.new_stage<len(STAGES)-1)
+    return learn
 
 def _evaluations(learn, which='all'):
     "The calibrated evaluation of the validation split, and of the test split where there is one and it is wanted"
