@@ -177,9 +177,7 @@ def staged(a):
                 session,
                 folders(a.data, Path(tmp) / "photos"),
                 [wide, more],
-                hyperparameters=dict(
-                    cut="layer3", train_size=224, views=a.views, unfreeze="layer4", freeze_epochs=0, epochs=a.epochs, hidden_units="none", blend=0.0
-                ),
+                hyperparameters=dict(cut="layer3", views=a.views, unfreeze="layer4", freeze_epochs=0, epochs=a.epochs, hidden_units="none", blend=0.0),
                 weights=a.weights,
                 max_jobs=a.jobs,
                 max_parallel=2,
