@@ -14,7 +14,7 @@ Modules:
 - `dogbreed_sm.bottlenecks`: What limits a training run, in words and seconds: slow storage, decoding, small batches, stalls, other programs, a leak, validation, initialisation
 - `dogbreed_sm.cache`: Every photo decoded once: checked, shrunk, and kept as pixels in one memory-mapped file
 - `dogbreed_sm.checks`: The strict check of a request to SageMaker, before it leaves: every fault at once, as *field: value: what is allowed*
-- `dogbreed_sm.cli`: `dogbreed demo | audit | train | jobs | evaluate | report | profile | debug | serve | predict | deploy | transform | sweep`
+- `dogbreed_sm.cli`: `dogbreed demo | audit | pack | unpack | sample | train | tune | jobs | evaluate | report | profile | debug | serve | local | predict | deploy | transform | sweep`
 - `dogbreed_sm.clients`: boto3's clients with what they need, found when it is needed: region, credentials, execution role and bucket; and every request checked before it leaves
 - `dogbreed_sm.contract`: What a training script finds when it starts: the folders of `/opt/ml`, its arguments and its `SM_*` variables, as SageMaker's training toolkit gives them in a container
 - `dogbreed_sm.core`: Names, typed errors, the metric line, typed hyperparameters, the job's environment, seeding and the run's manifest

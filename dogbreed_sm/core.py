@@ -11,11 +11,11 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/core.html.md"""
 __all__ = ['IMAGE_PROBLEMS', 'ClassName', 'METRICS', 'ARCHS', 'DogBreedError', 'BadHyperparameter', 'BadDataset', 'BadWeights',
            'BadArtifact', 'BadFeatures', 'BadImage', 'BadRequest', 'class_name', 'spoken', 'metric_line',
            'parse_metric_line', 'metric_definitions', 'Hyperparameters', 'allowed_values', 'parse_value',
-           'parse_hyperparameters', 'JobEnv', 'job_env', 'write_atomic', 'file_sha256', 'progress', 'seed_everything',
-           'epoch_seed', 'versions', 'machine', 'run_manifest', 'keep_freed_memory']
+           'parse_hyperparameters', 'JobEnv', 'job_env', 'write_atomic', 'file_sha256', 'link_or_copy', 'progress',
+           'seed_everything', 'epoch_seed', 'versions', 'machine', 'run_manifest', 'keep_freed_memory']
 
 # %% ../nbs/00_core.ipynb #2cda607a
-import ctypes, json, os, platform, random, re, sys, tempfile, time, warnings
+import ctypes, json, os, platform, random, re, shutil, sys, tempfile, time, warnings
 from collections import namedtuple
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -262,6 +262,22 @@ def file_sha256(
     with open(path, 'rb') as f:
         while block := f.read(1<<20): h.update(block)
     return h.hexdigest()
+
+# %% ../nbs/00_core.ipynb #cf1e4a98
+def link_or_copy(
+    src:Path, # File that nobody writes in place any more
+    dest:Path, # Its folder exists
+)->Path: # `dest`
+    "Give a file a second name, or copy it where the file system can't do that"
+    dest = Path(dest)
+    part = dest.with_name(f'.{dest.name}.part')
+    part.unlink(missing_ok=True)
+    try:
+        try: os.link(os.path.realpath(src), part)
+        except OSError: shutil.copy2(src, part)
+        os.replace(part, dest)
+    finally: part.unlink(missing_ok=True)
+    return dest
 
 # %% ../nbs/00_core.ipynb #96876f5c
 def progress(

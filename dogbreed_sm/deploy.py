@@ -20,9 +20,9 @@ from pathlib import Path
 from .core import BadArtifact, DogBreedError, file_sha256
 from .costs import UnknownPrice, confirm_cost, estimate
 from .jobs import PREFIX
-from .predictor import (AUTOSCALED, BUSY, EndpointError, ImagePredictor, NotOurs, attempt, delete_config, delete_endpoint, is_missing, is_ours, our_tags,
-    parse_ttl, settled, tags_of)
-from .session import JobFailed, ServiceError, unique_name
+from dogbreed_sm.predictor import (AUTOSCALED, BUSY, EndpointError, ImagePredictor, NotOurs, delete_config, delete_endpoint, is_ours, our_tags,
+    parse_ttl, settled)
+from .session import JobFailed, ServiceError, attempt, is_missing, tags_of, unique_name
 
 # %% ../nbs/15a_deploy.ipynb #5f1867de
 SERVING_REPOSITORY = 'dogbreed-sm-serve' # In the account's container registry

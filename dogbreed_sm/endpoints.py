@@ -340,6 +340,7 @@ def run_variant(
     surplus = [f for f in sorted(folder.glob('instance-*')) if f not in states and not end(f, watch_of(svc), idle=True)]
     return 'starting' if surplus or 'starting' in states.values() else 'ready'
 
+# %% ../nbs/10i_endpoints.ipynb #d6a0e7e1
 def run_fleet(
     svc:Service, # Running
     name:str, # Endpoint

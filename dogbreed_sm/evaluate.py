@@ -61,6 +61,7 @@ class Evaluation:
         rare = ', '.join(f'{spoken(c)} ({(self.photos.label==c).mean():.1%})' for c in rare_classes(self.photos.label, self.classes))
         return f'**{self.split}**, {len(self.photos)} photos: ' + ', '.join(f'{k} {v:.3f}' for k,v in self.metrics.items()) + (f'. Rare: {rare}, see `rankings`' if rare else '')
 
+# %% ../nbs/03b_evaluate.ipynb #58dfa332
 def judged(
     logits:torch.Tensor, # `(n,classes)`
     y:torch.Tensor, # `(n,)` class indices
@@ -82,6 +83,7 @@ def judged(
     metrics = {'loss':float(loss.mean()), **{k:v for k,v in measured.items() if not np.isnan(v)}}
     return Evaluation(split, list(names), metrics, photos, temperature)
 
+# %% ../nbs/03b_evaluate.ipynb #f9513bba
 def evaluate(
     learn:Learner, # What `dog_learner` gave, trained
     split:str='valid', # `'valid'`, `'test'` or `'train'`

@@ -18,7 +18,7 @@ from copy import copy
 from hashlib import sha256
 from pathlib import Path
 
-from .core import BadFeatures, BadHyperparameter, BadWeights, epoch_seed, file_sha256, progress, versions, write_atomic
+from .core import BadFeatures, BadHyperparameter, BadWeights, epoch_seed, file_sha256, link_or_copy, progress, versions, write_atomic
 
 import numpy as np
 import pandas as pd
@@ -222,13 +222,19 @@ def _compute(part, ds, chunk, photos, facts, device):
     return a.tobytes()
 
 # %% ../nbs/04_features.ipynb #a57f0ec2
+def _writable(file, size):
+    "A file of a size whose content belongs to no other store"
+    if file.exists() and file.stat().st_nlink>1:
+        shutil.copyfile(file, file.with_suffix('.own'))
+        os.replace(file.with_suffix('.own'), file)
+    with open(file, 'ab') as f: f.truncate(size)
+
 def _write(folder, part, datasets, layout, facts, good, device):
     "Compute the chunks that are not `good`, and write them; the checksums of all"
     jobs = [(c, datasets[(s := c.split('/'))[0]][int(s[1])]) for c in _chunks(layout) if c not in good]
     sums = dict(good)
     write_atomic(folder/'chunks', ''.join(f'{v} {k}\n' for k,v in sums.items()))
-    for s,shape in layout.items():
-        with open(folder/f'{s}.bin', 'ab') as f: f.truncate(math.prod(shape)*_dtype(facts['cut']).itemsize)
+    for s in {c.split('/')[0] for c,_ in jobs}: _writable(folder/f'{s}.bin', math.prod(layout[s])*_dtype(facts['cut']).itemsize)
     with open(folder/'chunks', 'a') as journal:
         for chunk,ds,photos in progress(_ahead(jobs), 'Extracting features', len(jobs)):
             data = _compute(part, ds, chunk, photos, facts, device)
@@ -257,9 +263,10 @@ def _facts(pixels, weights, arch, image_size, train_size, min_scale, seed, views
     facts = dict(format=1, data_hash=pixels.data_hash, weights_sha256=sha256(weights).hexdigest(), arch=arch, image_size=image_size, views=views, cut=cut, precision=precision)
     return facts | (dict(train_size=train_size, min_scale=min_scale, seed=seed) | (dict(fit_on=fit_on) if fit_on!='train' else {}) if views else {}) | ({} if test else dict(test=False))
 
-def _make_room(root, folder, layout, cut, limit):
+def _make_room(root, folder, layout, cut, limit, start):
     "Evict old stores, or say that there is no room"
-    need = sum(map(math.prod, layout.values()))*_dtype(cut).itemsize + (200<<20)
+    shared = start.meta['layout'] if start and os.stat(start.folder).st_dev==os.stat(root).st_dev else {}
+    need = sum(math.prod(v) for s,v in layout.items() if s not in shared)*_dtype(cut).itemsize + (200<<20)
     if folder.exists(): return
     _evict(root, max(0, limit-need))
     folder.mkdir(parents=True)
@@ -268,12 +275,12 @@ def _make_room(root, folder, layout, cut, limit):
         raise BadFeatures(f'the features need {need/1e9:.1f} GB at {root}: take fewer views, a later cut or a smaller image_size, or make room')
 
 def _taken(folder, layout, start, facts):
-    "Copy the arrays of another store that differs at most in the photos it leaves out; its checksums"
+    "Share the arrays of another store that differs at most in the photos it leaves out; its checksums"
     if start is None: return {}
     theirs = start.meta['facts']
     if differ := sorted(k for k in {*facts, *theirs}-{'test','fit_on'} if facts.get(k)!=theirs.get(k)):
         raise BadFeatures(f"{start.folder}: made with another {', '.join(differ)}: take a store of the same photos and settings to go on from, or none")
-    for s in start.meta['layout'].keys()&layout: shutil.copyfile(start.folder/f'{s}.bin', folder/f'{s}.bin')
+    for s in start.meta['layout'].keys()&layout: link_or_copy(start.folder/f'{s}.bin', folder/f'{s}.bin')
     return start.meta['sums']
 
 # %% ../nbs/04_features.ipynb #4746a486
@@ -309,7 +316,7 @@ def extract_features(
             return Features(folder, meta)
         part, datasets = part.to(device), _datasets(pixels, facts)
         layout = _layout(part, datasets, device)
-        _make_room(root, folder, layout, cut, limit)
+        _make_room(root, folder, layout, cut, limit, start)
         good = _intact(folder, layout, cut, (meta or {}).get('sums') or _journal(folder) or _taken(folder, layout, start, facts))
         (folder/'features.json').unlink(missing_ok=True)
         return _finish(folder, pixels, body, facts, layout, _write(folder, part, datasets, layout, facts, good, device))

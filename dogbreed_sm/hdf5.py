@@ -161,6 +161,7 @@ def _check_rows(t, cols, id, ids, file, csv):
         strange = {v.lower() for v in t[cols['split']].unique()}-set(SPLITS)
         if strange: raise BadDataset(f"{csv}: {cols['split']} has {_first(sorted(map(repr, strange)))}: it may be {', '.join(SPLITS)}")
 
+# %% ../nbs/00g_hdf5.ipynb #802142cd
 def hdf5_table(
     file:str|Path, # HDF5 file: key = id, value = bytes of a photo
     csv:str|Path=None, # Table with a row for each photo; `None`: the one beside it

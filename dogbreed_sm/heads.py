@@ -47,6 +47,7 @@ class _Joined:
             out[here] = o[view%len(o)][idxs[here]-a]
         return out
 
+# %% ../nbs/04a_heads.ipynb #c6eb3ce9
 class FeatureDataset(torch.utils.data.Dataset):
     "Features of one split: `(x,y)` with `x` float32 as the layer behind the cut takes it"
     def __init__(self,
@@ -228,6 +229,7 @@ def _head_epochs(self:HeadRun, epochs, lr_max, pct_start, div, div_final):
         self.after_epoch({'train:loss':loss, **self._validate(head, x_valid[0], y_valid), 'images_per_second':rate})
         if self.progress.stopped: return
 
+# %% ../nbs/04a_heads.ipynb #3e79725d
 @patch
 def phase(self:HeadRun,
     unfreeze:str, # First stage that trains; `'head'` trains on the features

@@ -176,6 +176,7 @@ def carry_out(
         if o['failure']: svc.storage.write(o['failure'], str(e))
     order.unlink(missing_ok=True)
 
+# %% ../nbs/10ia_invocations.ipynb #9786abd3
 _BUSY = set() # orders that this process is carrying out
 
 def _carry(svc, name, order):

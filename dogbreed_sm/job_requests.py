@@ -139,6 +139,7 @@ def hook_collections(
     often = {'train.save_interval':str(max(1, save_interval//10)), 'eval.save_interval':'1'}
     return [{'CollectionName':c, 'CollectionParameters':_REGEX.get(c, {}) | (often if c in ('losses','labels','predictions') else {'save_interval':str(save_interval)})} for c in found]
 
+# %% ../nbs/12c_job_requests.ipynb #d71e2793
 def managed_rule(
     rule, # A `Rule`, or the name of one
     image_uri:str, # Of the rules' evaluator
@@ -152,6 +153,7 @@ def managed_rule(
     invoked = {'StalledTraining':'StalledTrainingRule'}.get(type(r).__name__, type(r).__name__) # AWS calls one of them otherwise
     return {'RuleConfigurationName':r.name, 'RuleEvaluatorImage':image_uri, 'RuleParameters':{'rule_to_invoke':invoked, **p}}
 
+# %% ../nbs/12c_job_requests.ipynb #041f6cbf
 def debugger_fields(
     output:str, # URI below which its files go
     image_uri:str, # Of the rules' evaluator

@@ -23,7 +23,7 @@ from .core import BadDataset, DogBreedError, METRICS, file_sha256, parse_hyperpa
 from .costs import UnknownPrice, confirm_cost, estimate
 from dogbreed_sm.job_requests import (LOCAL_IMAGE, MANAGED, BadJob, Channel, debugger_fields, debugger_image, has_several_gpus, processing_job_request, training_image,
     training_job_request)
-from .session import LogTail, ServiceError, Session, unique_name
+from .session import LogTail, ServiceError, Session, is_missing, unique_name
 from .staging import pack_source
 
 # %% ../nbs/13_jobs.ipynb #74161bf4
@@ -58,7 +58,7 @@ class SageMakerJob:
         job = cls(session, name)
         try: job.describe()
         except ServiceError as e:
-            if 'not found' not in str(e).lower() and 'could not find' not in str(e).lower(): raise
+            if not is_missing(e): raise
             newest = [o[f'{cls.kind}Name'] for o in session.send(f'List{cls.kind}s', {'SortBy':'CreationTime', 'SortOrder':'Descending', 'MaxResults':5}).get(f'{cls.kind}Summaries', [])]
             raise BadJob(f"no {cls.kind} {name} {'on' if session.is_local else 'in'} {session.where}; the newest are {', '.join(newest) or 'none'}") from None
         return job

@@ -238,6 +238,7 @@ def end_pass(self:StepPhases):
     self.undo = self.begin = None
     self.drain()
 
+# %% ../nbs/06a_phases.ipynb #e29d7680
 @patch
 def before_fit(self:StepPhases):
     self.off = hasattr(self.learn, 'lr_finder')

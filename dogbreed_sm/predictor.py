@@ -8,8 +8,8 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/predictor.html.md"""
 
 # %% auto #0
 __all__ = ['OWNER', 'CREATED', 'TTL', 'AUTOSCALED', 'MAX_BODY', 'BUSY', 'parse_ttl', 'our_tags', 'is_ours', 'photo_body',
-           'BreedPrediction', 'Predictions', 'read_answer', 'EndpointError', 'NotOurs', 'is_missing', 'attempt',
-           'tags_of', 'ImagePredictor', 'settled', 'delete_config', 'delete_endpoint']
+           'BreedPrediction', 'Predictions', 'read_answer', 'EndpointError', 'NotOurs', 'ImagePredictor', 'settled',
+           'delete_config', 'delete_endpoint']
 
 # %% ../nbs/15_predictor.ipynb #79c752e6
 import base64, getpass, html, io, json, os, re, time
@@ -25,7 +25,7 @@ from PIL import Image, ImageOps
 
 from .core import BadRequest, DogBreedError, spoken
 from .images import open_image, to_rgb
-from .session import ServiceError, WaitTimeout
+from .session import ServiceError, WaitTimeout, attempt, is_missing, tags_of
 
 # %% ../nbs/15_predictor.ipynb #2bcb094b
 OWNER, CREATED, TTL, AUTOSCALED = (f'dogbreed_sm:{o}' for o in ('owner','created','ttl','autoscaled'))
@@ -155,34 +155,6 @@ def read_answer(
 # %% ../nbs/15_predictor.ipynb #653666af
 class EndpointError(DogBreedError): "Something is wrong with an endpoint"
 class NotOurs(DogBreedError): "Something that this package hasn't made, and doesn't delete"
-
-def is_missing(
-    e:ServiceError, # Of `Session.send`
-)->bool: # Does it say that the thing isn't there?
-    "Tell a missing resource from other errors"
-    return e.code in ('ResourceNotFound','ResourceNotFoundException','ObjectNotFoundException') or bool(re.search(r'could not find|not found|does not exist', str(e), re.I))
-
-# %% ../nbs/15_predictor.ipynb #14d46bd4
-def attempt(
-    session, # `Session`
-    op:str, # Operation, such as `'DescribeEndpoint'`
-    request:dict, # In the API's field names
-    client:str='sagemaker', # Service
-)->dict|None: # The answer; `None`: there is no such thing
-    "Call an operation on something that may not be there"
-    try: return session.send(op, request, client)
-    except ServiceError as e:
-        if not is_missing(e): raise
-
-def tags_of(
-    session, # `Session`
-    arn:str, # Of an endpoint, a configuration or a model
-)->dict: # Tag to value; empty when there is no such thing
-    "The tags of a resource"
-    try: return {t['Key']:t['Value'] for t in session.pages('ListTags', dict(ResourceArn=arn), 'Tags')}
-    except ServiceError as e:
-        if not is_missing(e): raise
-        return {}
 
 # %% ../nbs/15_predictor.ipynb #dbf043b7
 class ImagePredictor:

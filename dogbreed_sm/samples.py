@@ -239,6 +239,7 @@ def sample(self:Sampler,
         self.samples += 1
     except OSError as e: self.dropped, self.error = self.dropped+1, f'{type(e).__name__}: {e}'
 
+# %% ../nbs/06_samples.ipynb #8ad6f084
 @patch
 def _run(self:Sampler):
     found, due = probes(), time.monotonic()

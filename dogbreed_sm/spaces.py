@@ -6,7 +6,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/spaces.html.md"""
 
 # %% auto #0
 __all__ = ['SCALINGS', 'RANGES', 'seed_000', 'seed_001', 'seed_002', 'seed_003', 'seed_004', 'SPACES', 'Continuous', 'Integer',
-           'Categorical', 'Space', 'space_of', 'objective', 'named_space']
+           'Categorical', 'Space', 'space_of', 'space_from', 'objective', 'named_space']
 
 # %% ../nbs/12d_spaces.ipynb #aa366a53
 import math
@@ -35,6 +35,7 @@ class Continuous:
     scaling:str='Auto'  # One of `SCALINGS`
     def __post_init__(self): _check_bounds(self, (int,float))
 
+# %% ../nbs/12d_spaces.ipynb #27323dca
 @dataclass(frozen=True)
 class Integer:
     "Any integer from `low` to `high`"
@@ -46,9 +47,10 @@ class Integer:
 @dataclass(frozen=True)
 class Categorical:
     "One of `values`"
-    values:tuple # Numbers or texts, 1 to 30; a list is taken as well
+    values:tuple # Numbers, texts or `None`, 1 to 30; a list is taken as well
     def __post_init__(self):
         vals = tuple(self.values) if isinstance(self.values,(list,tuple)) else (self.values,)
+        vals = tuple('none' if v is None else v for v in vals) # as a job's hyperparameters have it
         object.__setattr__(self, 'values', vals)
         texts = [str(v) for v in vals]
         if twice := sorted({t for t in texts if texts.count(t)>1}): raise BadHyperparameter(f'Categorical: {", ".join(twice)} is there twice')
@@ -91,10 +93,16 @@ def parameter_ranges(self:Space)->dict: # `ParameterRanges` of the API
     return {k:v for k,v in res.items() if v}
 
 # %% ../nbs/12d_spaces.ipynb #771e8f49
+def _number(text):
+    "A number, or `None`"
+    try: return float(text)
+    except (ValueError, OverflowError): return None
+
 def _read(name, r, text):
     s = str(text).strip().strip('"')
     if isinstance(r,Categorical):
-        if (v := next((v for v in r.values if str(v)==s), None)) is None: raise BadHyperparameter(f'{name}={text!r}: the space has {", ".join(map(str,r.values))}')
+        same = [v for v in r.values if str(v)==s] or [v for v in r.values if _number(s) is not None and _number(v)==_number(s)] # 0 is 0.0
+        if (v := next(iter(same), None)) is None: raise BadHyperparameter(f'{name}={text!r}: the space has {", ".join(map(str,r.values))}')
         return v
     try: v = float(s)
     except ValueError: raise BadHyperparameter(f'{name}={text!r}: not a number') from None
@@ -118,10 +126,27 @@ def space_of(
     known = all(o['Name'] in fs for _,o in every)
     def value(name, text): return parse_value(fs[name], text) if known else text.strip('"')
     def one(kind, o):
-        if kind=='Categorical': return Categorical([value(o['Name'], v) for v in o['Values']])
+        if kind=='Categorical': return Categorical([value(o['Name'], v) for v in o['Values']]) # `none` is read as `None`
         t = int if kind=='Integer' else float
         return dict(Integer=Integer,Continuous=Continuous)[kind](t(o['MinValue']), t(o['MaxValue']), o.get('ScalingType','Auto'))
     return Space({o['Name']:one(kind,o) for kind,o in every}, known=Hyperparameters if known else None)
+
+# %% ../nbs/12d_spaces.ipynb #442456f5
+def _range(name, text):
+    "A range from `1e-4:1e-2`, `1e-4:1e-2:Logarithmic` or `adam,sgd`"
+    if ':' not in text: return Categorical([o.strip() for o in text.split(',')])
+    low, high, *scaling = text.split(':')
+    whole = any(f.name==name and isinstance(f.default, int) and f.type is not float for f in fields(Hyperparameters))
+    try: return (Integer if whole else Continuous)(*((int if whole else float)(o) for o in (low, high)), *scaling)
+    except (ValueError, TypeError): raise BadHyperparameter(f"{name}={text}: give LOW:HIGH, LOW:HIGH:SCALING or choices with commas") from None
+
+def space_from(
+    texts:list, # `NAME=LOW:HIGH`, `NAME=LOW:HIGH:SCALING` or `NAME=A,B,C`
+)->Space: # Of these ranges
+    "A space as one types it"
+    pairs = [o.partition('=')[::2] for o in texts]
+    if bad := [t for t,(k,v) in zip(texts, pairs) if not (k and v)]: raise BadHyperparameter(f'{bad[0]}: give NAME=LOW:HIGH or NAME=A,B,C')
+    return space_of(Space({k.strip().replace('-', '_'):_range(k.strip().replace('-', '_'), v) for k,v in pairs}).parameter_ranges())
 
 # %% ../nbs/12d_spaces.ipynb #e40e8267
 def _axis(r):

@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 from fastcore.basics import patch
 
-from .core import DogBreedError, progress as progress_bar, write_atomic
+from .core import DogBreedError, link_or_copy, progress as progress_bar, write_atomic
 
 # %% ../nbs/10b_storage.ipynb #b956b687
 class StorageError(DogBreedError):
@@ -333,12 +333,13 @@ def _beside(dest):
     dest.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent, prefix='.part-') as part: yield Path(part)
 
-def _copy(changed, dest):
-    "Copy `(from,to)`s, and yield for each that is there"
+def _copy(changed, dest, top=None):
+    "Copy `(from,to)`s, or link what lies below `top`, and yield for each that is there"
     with _beside(dest) as part:
         for src,dst in changed:
             dst.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(src, part/'file')
+            own = top and Path(os.path.realpath(src)).is_relative_to(os.path.realpath(top)) # and not what a link in there leads to
+            (link_or_copy if own else shutil.copy2)(src, part/'file')
             os.replace(part/'file', dst)
             yield
 
@@ -352,6 +353,7 @@ def upload(self:Storage,
     path:Path, # File or folder
     uri:str, # Where to; a file goes *into* a URI that ends in a slash, a folder's content always below it
     progress:str=None, # Words for the progress bar, or `True`; `None`: silent
+    link:bool=False, # Of files that nobody writes in place any more: give them a second name at `file://`, where the disk can
 )->Sent: # `uri` of the file or folder, number of files `sent` and `kept`, and the `bytes` sent
     "Bring a file or a folder to a URI, as far as it isn't there"
     path = Path(os.path.abspath(path))
@@ -369,7 +371,7 @@ def upload(self:Storage,
             dest = Path(place.key)
             if not path.is_file(): dest.mkdir(parents=True, exist_ok=True)
             changed = [(p, dest/name) for name,p in files if not _unchanged(p, dest/name)]
-            steps = _copy(changed, dest)
+            steps = _copy(changed, dest, path if link else None)
         size = sum(p.stat().st_size for p,_ in changed)
         _follow(steps, len(changed), progress)
     return Sent(uri, len(changed), len(files)-len(changed), size)

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta, timezone
 
 from .core import DogBreedError
 from .costs import UnknownPrice, estimate
-from .predictor import CREATED, OWNER, TTL, attempt, delete_endpoint, is_ours, parse_ttl, tags_of
+from .predictor import CREATED, OWNER, TTL, delete_endpoint, is_ours, parse_ttl
+from .session import attempt, tags_of
 
 # %% ../nbs/15c_sweep.ipynb #9e09f088
 def expiry(

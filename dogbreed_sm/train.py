@@ -18,7 +18,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from .core import (BadDataset, BadHyperparameter, BadWeights, DogBreedError, Hyperparameters, JobEnv, allowed_values, job_env,
-    keep_freed_memory, metric_line, parse_hyperparameters, run_manifest, write_atomic)
+    keep_freed_memory, link_or_copy, metric_line, parse_hyperparameters, run_manifest, write_atomic)
 
 # %% ../nbs/08_train.ipynb #4bd079b0
 class _Parser(argparse.ArgumentParser):
@@ -253,8 +253,7 @@ def extract(
     (env.model_dir/'features.json').unlink(missing_ok=True)
     env.model_dir.mkdir(parents=True, exist_ok=True)
     for f in ('body.safetensors', 'photos.csv', *(f'{s}.bin' for s in store.meta['layout']), 'features.json'):
-        shutil.copyfile(store.folder/f, env.model_dir/f'.{f}')
-        os.replace(env.model_dir/f'.{f}', env.model_dir/f)
+        link_or_copy(store.folder/f, env.model_dir/f)
     if root: shutil.rmtree(root)
     record = run_manifest(hyperparameters=asdict(hps), features=store.meta['facts'], classes=store.classes, photos=store.photos.table.split.value_counts().to_dict(), data_hash=store.data_hash, seconds=clock.seconds)
     write_atomic(env.data_dir/'run.json', json.dumps(record, indent=1))
@@ -343,6 +342,7 @@ def train(
     rules = run_rules(env, hps.rules if rules is None else rules, log) if hps.debugger!='off' else []
     with RunProfiler(env.data_dir/'profiler', settings if not world()[0] else replace(settings, on=False), log) as profiler: return _train(hps, data, env, weights, log, profiler, rules)
 
+# %% ../nbs/08_train.ipynb #8ea70c05
 def _what_trains(hps): return {k:v for k,v in asdict(hps).items() if not k.startswith('profile') and k not in ('debugger','save_interval','rules','report')}
 
 def _train(hps, data, env, weights, log, profiler, rules):

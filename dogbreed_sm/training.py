@@ -409,10 +409,10 @@ def upload(
         there = [m/sub for m in mls if (m/sub).is_dir()]
         if (what=='model' and not good) or (what=='output' and not any(any(d.iterdir()) for d in there)): continue
         if (uri := artifact_uri(r, what)).endswith('/'):
-            for d in reversed(there): svc.storage.upload(d, uri)
+            for d in reversed(there): svc.storage.upload(d, uri, link=True)
         else:
             archive = pack(there, folder/f'{what}.tar.gz')
-            svc.storage.upload(archive, uri)
+            svc.storage.upload(archive, uri, link=True)
             archive.unlink()
     write_atomic(folder/'uploaded.json', '{}')
 
@@ -509,6 +509,7 @@ def _timed(f):
     t = now()
     return f(), now()-t
 
+# %% ../nbs/10f_training.ipynb #61a2af76
 def _watch(svc, r):
     "Note metrics and limits, and keep what a spot job would lose"
     name = r['TrainingJobName']
@@ -535,9 +536,11 @@ def _look(svc, r):
     due[name] = now()+max(RULES_EVERY, 20*took)
     if e.stop: _end_early(svc, name, 'Stopped', f'Stopping the training job: {e.stop}'[:1024])
 
+# %% ../nbs/10f_training.ipynb #dba8ada7
 _DUE = WeakKeyDictionary() # service to {job: time of the next look}
 SAVE_EVERY = 10. # between two looks at the checkpoints of a running job, s; longer where they are so large that a look takes more than a twentieth of that
 
+# %% ../nbs/10f_training.ipynb #87ab80df
 def _train(svc, r):
     folder, hosts = svc.dir('TrainingJob', r['TrainingJobName']), r['_']['hosts']
     states = {h:state(folder/h/'worker') for h in hosts}

@@ -23,8 +23,8 @@ from .deploy import MODEL_FIELDS, make, model_request, model_uri, serving_image,
 from .hdf5 import find_hdf5
 from .jobs import PREFIX, SageMakerJob
 from .packing import unpack_unlabelled
-from .predictor import BreedPrediction, attempt, is_ours, our_tags, read_answer, tags_of
-from .session import JobFailed, unique_name
+from .predictor import BreedPrediction, is_ours, our_tags, read_answer
+from .session import JobFailed, attempt, tags_of, unique_name
 from .storage import file_uri
 
 # %% ../nbs/15b_transform.ipynb #203d2032

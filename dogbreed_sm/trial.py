@@ -132,6 +132,7 @@ def value(self:Trial,
     if v is None or v.size<=4096: self._cache[name, step] = v
     return v
 
+# %% ../nbs/05c_trial.ipynb #561d42e4
 STATS = {'mean':np.mean, 'min':np.min, 'max':np.max, 'variance':np.var, 'abs_mean':lambda a: np.abs(a).mean(), 'l2':lambda a: np.sqrt((a*a).sum()), 'abs_max':lambda a: np.abs(a).max()}
 
 @patch

@@ -167,7 +167,7 @@ def grid(
 def _sampler(strategy, seed):
     from optuna.samplers import RandomSampler,TPESampler
     if strategy=='Random': return RandomSampler(seed=seed)
-    return TPESampler(seed=seed, n_startup_trials=6)
+    return TPESampler(seed=seed, n_startup_trials=6, multivariate=True, constant_liar=True) # Optuna's own choice from 5 on
 
 def suggest(
     ranges:list,         # Of `Range`, from `parse_ranges`

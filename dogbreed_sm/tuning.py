@@ -12,7 +12,7 @@ __all__ = ['KIND', 'FINAL', 'trials_of', 'write_trial', 'parents_of', 'create_tu
 # %% ../nbs/10m_tuning.ipynb #6c964771
 import base64,json,math,random
 from importlib.util import find_spec
-from .core import DogBreedError
+from .core import DogBreedError, epoch_seed
 from .searches import Search,check_parent,job_name,searches,static_of,training_request,with_objective
 from .state import Service,log,now,operation,shown,ticker
 from .training import metric_values
@@ -98,7 +98,9 @@ def next_trial(
     nth,warm = n//len(found),record.get('WarmStartConfig',{})
     if config['Strategy']=='Grid': i,nth = [(i,k) for k in range(n+1) for i,s in enumerate(found) if k<len(grid(s.ranges))][n]
     s,mine = found[i],[t for t in trials if t['definition']==i]
-    params = suggest(s.ranges, nth, mine, config['Strategy'], own['seed']+i, s.maximize, own['parents']['trials'], warm.get('WarmStartType')=='TransferLearning')
+    known = sum(map(len, own['parents']['trials']))
+    seed = epoch_seed(own['seed']+i, known) if known else own['seed']+i # what a parent drew with the same seed isn't drawn again
+    params = suggest(s.ranges, nth, mine, config['Strategy'], seed, s.maximize, own['parents']['trials'], warm.get('WarmStartType')=='TransferLearning')
     return dict(n=n, name=job_name(record,n), definition=i, params=params, state='InProgress', value=None, curve=[], rungs={})
 
 def begin_trial(

@@ -41,6 +41,7 @@ def _strategy(strategy, space, early_stopping, epochs):
     if strategy=='Grid' and (open_ := [k for k,r in space.items() if not isinstance(getattr(r,'values',None),tuple)]):
         raise BadHyperparameter(f"strategy 'Grid': {', '.join(open_)} must be Categorical, a grid has no ranges")
     if strategy=='Hyperband':
+        if epochs<2: raise BadHyperparameter("strategy 'Hyperband': trials of one epoch can't be told apart before their end; give more epochs")
         return {'Strategy':strategy, 'TrainingJobEarlyStoppingType':'Off', 'StrategyConfig':{'HyperbandStrategyConfig':{'MinResource':1, 'MaxResource':epochs}}}
     return {'Strategy':strategy, 'TrainingJobEarlyStoppingType':'Off' if strategy=='Grid' else early_stopping}
 
