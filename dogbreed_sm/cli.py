@@ -288,14 +288,14 @@ def run_tune(
     "Search for good hyperparameters, and train with the best"
     from dogbreed_sm.tuner import TuningJob, tune
     if bool(a.data)==bool(a.resume): raise DogBreedError('give --data and --space for a new search, or --resume NAME')
-    if a.resume and a.rest: raise DogBreedError(f"--resume goes on with what the search began with, and takes no {a.rest[0]}")
+    if a.resume and (other := [*a.rest, *(f"--{k.replace('_', '-')}" for k,v in a.of_new.items() if getattr(a, k)!=v)]): raise DogBreedError(f'--resume goes on with what the search began with, and takes no {other[0]}')
     with session_for(a) as session:
-        if a.resume: job = TuningJob.attach(session, a.resume).resume(a.jobs, log=_say)
+        if a.resume: job = TuningJob.attach(session, a.resume).resume(a.jobs, log=_say, cost_limit=a.cost_limit)
         else: job = tune(session, a.data, _space(a), a.objective, _pairs(a.rest), a.jobs or 12, a.parallel, a.strategy, a.early_stopping, seed=a.seed, weights=a.weights, name=a.name,
             instance_type=a.instance_type, cost_limit=a.cost_limit, log=_say)
         print(job.results(earlier=True).drop(columns=['reason','cost']).sort_values('objective', ascending=not job.maximize).to_string(index=False, float_format='{:.4g}'.format))
         _said(job)
-        if a.retrain: _said(job.retrain(log=_say))
+        if a.retrain: _said(job.retrain(log=_say, cost_limit=a.cost_limit))
     return 0
 
 def _space(a):
@@ -454,7 +454,7 @@ def _training_commands(_command):
 # %% ../nbs/18_cli.ipynb #fab91be5
 def _tuning_commands(command):
     "Sub-parser of `tune`"
-    h = command('tune', run_tune, epilog='Any hyperparameter of dogbreed train can be given too, for all trials: --epochs 5.')
+    h = command('tune', run_tune, epilog='Any hyperparameter of dogbreed train can be given too, for all trials: --image-size 160.')
     h.add_argument('--data', metavar='DIR', help='folder of photos, here or by its URI')
     h.add_argument('--space', default='seed_001', metavar='NAME', help='what is searched: seed_000 … seed_004; several with commas between are stages (default: %(default)s)')
     h.add_argument('--search', nargs='+', metavar='RANGE', help='what is searched instead: lr=1e-4:1e-2:Logarithmic hidden_units=64:512 optimizer=adam,sgd')
@@ -470,6 +470,7 @@ def _tuning_commands(command):
     h.add_argument('--cost-limit', type=float, metavar='USD', help='ask before the time of all trials costs more')
     h.add_argument('--resume', metavar='NAME', help='go on with a search that was stopped')
     h.add_argument('--retrain', action='store_true', help='train with the best settings on training and validation photos, and evaluate on the test photos')
+    h.set_defaults(of_new={o:h.get_default(o) for o in 'space search parallel objective strategy early_stopping weights seed name instance_type'.split()})
     _where(h, 'local')
 
 # %% ../nbs/18_cli.ipynb #5dd553e2

@@ -274,7 +274,7 @@ def link_or_copy(
     part.unlink(missing_ok=True)
     try:
         try: os.link(os.path.realpath(src), part)
-        except OSError: shutil.copy2(src, part)
+        except OSError: part.unlink(missing_ok=True); shutil.copy2(src, part) # never through a link
         os.replace(part, dest)
     finally: part.unlink(missing_ok=True)
     return dest

@@ -62,6 +62,7 @@ def axes(
     for a in np.atleast_1d(ax).ravel(): a.spines[['top','right']].set_visible(False)
     return fig, ax
 
+# %% ../nbs/07_figures.ipynb #b68a7a2f
 def words(
     text:str, # With names in backticks
 )->str: # HTML

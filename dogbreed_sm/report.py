@@ -43,6 +43,7 @@ def _json(path):
     try: return json.loads(Path(path).read_text())
     except (OSError, ValueError): return {}
 
+# %% ../nbs/07a_report.ipynb #5a78680d
 class Run:
     "A run as its outputs tell it"
     def __init__(self,
@@ -67,7 +68,9 @@ class Run:
     def causes(self)->list: return causes(self.profile) if self.profile else []
     @cached_property
     def verdicts(self)->list: return read_verdicts(self.folder/'rules.json') or aws_verdicts(self.folder)
-    def photos(self, split='test')->pd.DataFrame:
+    def photos(self,
+        split='test', # Split whose predictions are wanted; without them, those of `valid`
+    )->pd.DataFrame: # A row a photo; empty: none were written
         files = [f for s in (split, 'valid') if (f := self.folder/f'predictions_{s}.csv').exists()]
         return pd.read_csv(files[0], dtype={'label':str,'predicted':str}) if files else pd.DataFrame()
     @cached_property

@@ -11,6 +11,7 @@ __all__ = ['SCALINGS', 'RANGES', 'seed_000', 'seed_001', 'seed_002', 'seed_003',
 # %% ../nbs/12d_spaces.ipynb #aa366a53
 import math
 from dataclasses import dataclass,fields
+from typing import get_args
 from fastcore.basics import patch
 from .core import BadHyperparameter,Hyperparameters,METRICS,parse_value
 
@@ -60,10 +61,12 @@ class Categorical:
 # %% ../nbs/12d_spaces.ipynb #42eff3ca
 RANGES = Continuous,Integer,Categorical
 
+def _is_whole(f): return int in (get_args(f.type) or (f.type,))
+
 def _check_known(name, r, known):
     fs = {f.name:f for f in fields(known)}
     if name not in fs: raise BadHyperparameter(f'{name}: the training script has no such hyperparameter; it has {", ".join(fs)}')
-    if isinstance(r,Continuous) and isinstance(fs[name].default,int) and fs[name].type is not float: raise BadHyperparameter(f'{name} is an integer: give Integer or Categorical')
+    if isinstance(r,Continuous) and _is_whole(fs[name]): raise BadHyperparameter(f'{name} is an integer: give Integer or Categorical')
     for v in r.values if isinstance(r,Categorical) else (r.low,r.high): parse_value(fs[name], v)
 
 class Space(dict):
@@ -136,7 +139,7 @@ def _range(name, text):
     "A range from `1e-4:1e-2`, `1e-4:1e-2:Logarithmic` or `adam,sgd`"
     if ':' not in text: return Categorical([o.strip() for o in text.split(',')])
     low, high, *scaling = text.split(':')
-    whole = any(f.name==name and isinstance(f.default, int) and f.type is not float for f in fields(Hyperparameters))
+    whole = any(f.name==name and _is_whole(f) for f in fields(Hyperparameters))
     try: return (Integer if whole else Continuous)(*((int if whole else float)(o) for o in (low, high)), *scaling)
     except (ValueError, TypeError): raise BadHyperparameter(f"{name}={text}: give LOW:HIGH, LOW:HIGH:SCALING or choices with commas") from None
 

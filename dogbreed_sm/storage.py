@@ -459,10 +459,13 @@ def delete(self:Storage,
 
 @patch
 def _delete_s3(self:Storage, uri, place):
+    from botocore.exceptions import ClientError
     s3, keys = self.client(uri), [k for k,_,_ in self._s3_objects(uri).values()]
     for i in range(0, len(keys), 1000):
         answer = s3.delete_objects(Bucket=place.bucket, Delete={'Objects':[{'Key':k} for k in keys[i:i+1000]], 'Quiet':True})
         if errors := answer.get('Errors'): raise StorageError(f"s3://{place.bucket}/{errors[0]['Key']}", REMEDIES.get(errors[0].get('Code'), errors[0].get('Message', 'not deleted')))
-    for o in s3.list_multipart_uploads(Bucket=place.bucket, Prefix=place.key).get('Uploads', []):
+    try: begun = s3.list_multipart_uploads(Bucket=place.bucket, Prefix=place.key).get('Uploads', [])
+    except ClientError: begun = [] # without the permission to ask they stay
+    for o in begun:
         if o['Key']==place.key or o['Key'].startswith(_below(place.key)): s3.abort_multipart_upload(Bucket=place.bucket, Key=o['Key'], UploadId=o['UploadId'])
     return len(keys)

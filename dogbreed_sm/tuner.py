@@ -10,17 +10,18 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/tuner.html.md"""
 __all__ = ['HEAD', 'BODY', 'EARLIER', 'TRIAL', 'on_features', 'features_name', 'features_job', 'TuningJob', 'tune']
 
 # %% ../nbs/14_tuner.ipynb #a5c8870a
-import json, math, time
+import json, math, os, re, time
 from hashlib import sha256
 from pathlib import Path
 
 from fastcore.basics import patch
 
-from .core import BadHyperparameter, Hyperparameters, epoch_seed
+from .core import BadHyperparameter, Hyperparameters, epoch_seed, parse_hyperparameters
 from .job_requests import LOCAL_IMAGE, BadJob, as_tags, encoded, training_job_request
 from .jobs import PREFIX, Job, SageMakerJob, confirm_training, prepared, send_files, train
-from .session import JobFailed, Session, WaitTimeout, attempt, tags_of, unique_name
+from .session import JobFailed, ServiceError, Session, WaitTimeout, attempt, is_missing, tags_of, unique_name
 from .spaces import Space, named_space, space_of
+from .storage import StorageError
 from .tuning_requests import tuning_job_request, warm_start_config
 
 # %% ../nbs/14_tuner.ipynb #2fe15ebc
@@ -48,11 +49,12 @@ def _against(space, hps, weights):
 
 # %% ../nbs/14_tuner.ipynb #d4ac999f
 def _fingerprint(given):
-    "Identifies a channel: its URI, or the paths, sizes and times of a folder's files"
+    "Identifies a channel: its URI, or the paths, sizes and times of a folder's files, or of an HDF5 file and the tables beside it"
     path = Path(str(given))
     if '://' in str(given) or not path.exists(): return str(given)
-    files = [path] if path.is_file() else sorted(f for f in path.rglob('*') if f.is_file())
-    return [str(path.resolve()), *((f.relative_to(path).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in files)]
+    tables = sorted(path.parent.glob('*.csv')) if path.suffix.lower() in ('.hdf5','.h5') else []
+    files = [path, *tables] if path.is_file() else sorted(f for f in path.rglob('*') if f.is_file())
+    return [str(path.resolve()), *((os.path.relpath(f, path), f.stat().st_size, f.stat().st_mtime_ns) for f in files)]
 
 def features_name(
     data, # As `train` takes it
@@ -77,13 +79,13 @@ def features_job(
     **kwargs, # More of `train`: `instance_type`, `spot`, `tags` …
 )->Job: # Its `model_data` is the channel `features`
     "The job that computes the features of these photos, or the one that did"
-    hps = {k:v for k,v in (hyperparameters or {}).items() if k in BODY} | dict(features='only') | ({} if test else dict(evaluate='valid')) | (dict(fit_on=fit_on) if fit_on!='train' else {})
+    hps = {k:v for k,v in _named(hyperparameters).items() if k in BODY} | dict(features='only') | ({} if test else dict(evaluate='valid')) | (dict(fit_on=fit_on) if fit_on!='train' else {})
     name = features_name(data, weights, hps)
     place = session.uri(f'{PREFIX}/jobs/{name}/checkpoints')
     found = session.send('ListTrainingJobs', dict(NameContains=name, SortBy='CreationTime', SortOrder='Descending', MaxResults=50)).get('TrainingJobSummaries', [])
     job = next((j for o in found if (j := _with_features(session, o))), None)
     if job is None: job = train(session, data, hps, weights=weights, name=unique_name(name) if found else name, wait=False, log=log, **_going_on(place, kwargs))
-    if wait and job.wait(log).status=='Completed': session.storage.delete(f'{place}/')
+    if wait: _finished(job.wait(log), place, log)
     return job
 
 # %% ../nbs/14_tuner.ipynb #d0176080
@@ -97,6 +99,14 @@ def _going_on(place, kwargs):
     "Arguments of an extraction: plain files as its model, and the checkpoints of those that didn't get to their end"
     ours = {'CheckpointConfig':{'S3Uri':place, 'LocalPath':'/opt/ml/checkpoints'}} if kwargs.get('spot', True) else {}
     return {**ours, **kwargs, 'OutputDataConfig':{**kwargs.get('OutputDataConfig', {}), 'CompressionType':'NONE'}}
+
+def _finished(job, place, log):
+    "Delete the checkpoints of a job that has its features, or say that it hasn't"
+    if job.status!='Completed': raise BadJob(f'{job.name} was stopped before it had all features; the same call goes on, from its checkpoints if it was a spot job')
+    try: job.session.storage.delete(f'{place}/')
+    except StorageError as e: log and log(f'checkpoints stay at {place}: {e}')
+
+def _named(hyperparameters): return {k.replace('-', '_'):v for k,v in (hyperparameters or {}).items()}
 
 # %% ../nbs/14_tuner.ipynb #25ca4f54
 EARLIER = 'dogbreed_sm:earlier' # Tag with the names of the parts before
@@ -210,8 +220,11 @@ def _value(o): return o.get('FinalHyperParameterTuningJobObjectiveMetric', {}).g
 
 @patch
 def _best_summary(self:TuningJob):
-    "The best trial of this job alone, or `None`"
-    best = self.describe().get('BestTrainingJob') or {}
+    "The best trial of this job alone; `None`: there is none yet, or the job was deleted"
+    try: best = self.describe().get('BestTrainingJob') or {}
+    except ServiceError as e:
+        if is_missing(e): return None
+        raise
     return best if _value(best) is not None else None
 
 @patch
@@ -364,35 +377,38 @@ def tune(
     instance_type:str='ml.g5.xlarge', # Machine of a trial through the whole network, and of the extraction
     head_instance_type:str='ml.m5.xlarge', # Machine of a trial on features
     spot:bool=True, # Take spot machines?
-    max_run:int=4*3600, # Longest time of a trial, s
+    max_run:int=4*3600, # Longest time of a trial, and of the extraction, s
     tags:dict=None, # Key to value
     wait:bool=True, # Wait for the end? Several stages always wait
     name:str=None, # Of the tuning job, at most 32 characters; `None`: the folder's, with date and time
     cost_limit:float=None, # USD for all trials, above which `ask` is asked; `None`: no limit
     ask=input, # Function that shows a question and returns the answer
     log=print, # Gets the estimate, and a line for each trial
-    **fields, # Further fields of `CreateTrainingJob`, for each trial
+    **fields, # Further fields of `CreateTrainingJob`, for each trial and the extraction; `image_uri`, `kms_key`
 )->TuningJob: # Of the last stage; over if `wait`, else under way
     "Search for good hyperparameters"
-    stages, earlier, hps = list(space) if isinstance(space, (list,tuple)) else [space], [], {**TRIAL, **(hyperparameters or {})}
+    stages, earlier, hps = list(space) if isinstance(space, (list,tuple)) else [space], [], {**TRIAL, **_named(hyperparameters)}
     weights, common = weights or hps.get('weights'), dict(spot=spot, max_run=max_run, tags=tags, cost_limit=cost_limit, ask=ask, **fields)
     for i,one in enumerate(stages):
         one, called = _stage_space(one, earlier), name if name and len(stages)==1 else unique_name(name or _folder_name(data), 32)
         request = dict(metric=objective, max_jobs=max_jobs, max_parallel=max_parallel, strategy=strategy, early_stopping=early_stopping, seed=seed,
             warm_start=warm_start_config(warm_start) if warm_start and not i else None, epochs=_most_epochs(one, hps))
-        _check(session, called, one, hps, request) # a mistake shows before anything is computed
-        channels, fixed, start = _trial_data(session, data, one, hps, head_only, weights, log, dict(common, instance_type=instance_type))
+        _check(session, called, one, hps, request, head_instance_type, not i and _named(hyperparameters)) # a mistake shows before anything is computed
+        channels, fixed, start = _trial_data(session, data, one, hps, head_only, weights, log, {**common, 'instance_type':instance_type, 'image_uri':fields.get('image_uri') if instance_type==head_instance_type else None})
         job = _start(session, called, channels, fixed, one, request, start, head_instance_type if 'features' in channels else instance_type, common, log, earlier)
         if wait or i<len(stages)-1: job.wait(log)
         earlier.append(job)
     return job
 
 # %% ../nbs/14_tuner.ipynb #3cdd7aa9
-def _check(session, name, space, hps, request):
+def _check(session, name, space, hps, request, machine, given):
     "Try out a request that stands for the real one, whose features may still have to be computed"
     from dogbreed_sm.checks import check_request
+    if both := sorted(set(given or ())&set(space)): raise BadHyperparameter(f"{', '.join(both)}: fixed and searched at once; leave it out of the hyperparameters or of the space")
+    for o in (request['warm_start'] or {}).get('ParentHyperParameterTuningJobs', []):
+        if attempt(session, 'DescribeHyperParameterTuningJob', o) is None: raise BadHyperparameter(f"warm_start: there is no tuning job {o['HyperParameterTuningJobName']}")
     fixed = {k:v for k,v in hps.items() if k not in space}
-    training = training_job_request('check', LOCAL_IMAGE, session.role, {'training':session.uri('check')}, session.uri('check'), session.uri('check'), fixed)
+    training = training_job_request('check', LOCAL_IMAGE, session.role, {'training':session.uri('check')}, session.uri('check'), session.uri('check'), fixed, machine)
     check_request('CreateHyperParameterTuningJob', tuning_job_request(name, training, space, **request), local=session.is_local)
 
 def _trials(space, request):
@@ -401,10 +417,11 @@ def _trials(space, request):
 
 def _most_epochs(space, hps):
     "Epochs of a trial with the largest values of the space"
+    fixed = parse_hyperparameters({k:v for k,v in hps.items() if k not in space})
     def most(k):
         r = space.get(k)
-        return hps.get(k, getattr(Hyperparameters(), k)) if r is None else max(r.values) if hasattr(r, 'values') else r.high
-    return int(most('freeze_epochs'))+int(most('epochs'))
+        return getattr(fixed, k) if r is None else max(int(float(v)) for v in r.values) if hasattr(r, 'values') else r.high
+    return most('freeze_epochs')+most('epochs')
 
 def _with_earlier(tags, parts):
     "Tags that name the parts before, as many as a tag has room for"
@@ -428,20 +445,20 @@ def _start(session, name, channels, hps, space, request, weights, machine, commo
 # %% ../nbs/14_tuner.ipynb #7812c1ed
 def _maker(session, uri):
     "The description of the training job that made these features; `None` where none did, as far as is known"
-    parts = uri.rstrip('/').split('/') # …/<job>/output/model/
-    d = attempt(session, 'DescribeTrainingJob', {'TrainingJobName':parts[-3]}) if parts[-2:-1]==['output'] and len(parts)>3 else None
-    return d if d and json.loads(d.get('HyperParameters', {}).get('features', '""'))=='only' else None
+    name = re.search('/([a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,62})/output/[^/]+/?$', uri) # as a job leaves it
+    d = attempt(session, 'DescribeTrainingJob', {'TrainingJobName':name[1]}) if name else None
+    return d if d and d.get('HyperParameters', {}).get('features', '').strip('"')=='only' else None
 
 def _made_with(d):
     "Channels and hyperparameters of the job that made the features"
     channels = {c['ChannelName']:c['DataSource']['S3DataSource']['S3Uri'] for c in d['InputDataConfig'] if c['ChannelName'] not in ('code','features')}
     return channels, {k:json.loads(v) for k,v in d['HyperParameters'].items() if not k.startswith('sagemaker_')}
 
-def _made_on(session, d):
-    "How that job was run, as `train` takes it: another machine might compute in another precision"
+def _run_on(d, tags):
+    "How a job was run, as `train` takes it: on another machine the features might have another precision"
     more = {k:d[k] for k in ('VpcConfig','EnableNetworkIsolation') if d.get(k)}
-    return dict(instance_type=d['ResourceConfig']['InstanceType'], spot=d.get('EnableManagedSpotTraining', False), max_run=d['StoppingCondition']['MaxRuntimeInSeconds'],
-        image_uri=d['AlgorithmSpecification']['TrainingImage'], kms_key=d['OutputDataConfig'].get('KmsKeyId') or None, tags=_own(tags_of(session, d['TrainingJobArn'])), **more)
+    return dict(instance_type=d['ResourceConfig']['InstanceType'], spot=d.get('EnableManagedSpotTraining', False), image_uri=d['AlgorithmSpecification'].get('TrainingImage'),
+        kms_key=d['OutputDataConfig'].get('KmsKeyId') or None, tags={k:v for k,v in _own(tags).items() if k!=EARLIER}, **more)
 
 def _for_the_last(session, d, uri, fit_on, log, **asked):
     "URI of the same features with what a search leaves out: those of the test photos, and views of validation photos that will train"
@@ -449,7 +466,8 @@ def _for_the_last(session, d, uri, fit_on, log, **asked):
     if not hps.get('views', Hyperparameters.views): fit_on = 'train' # without views they train as they are
     if hps.get('evaluate')!='valid' and hps.get('fit_on', 'train')==fit_on: return uri
     weights = channels.pop('weights', None)
-    return features_job(session, {**channels, 'features':uri}, hps, weights, fit_on=fit_on, log=log, **_made_on(session, d), **asked).model_data
+    return features_job(session, {**channels, 'features':uri}, hps, weights, fit_on=fit_on, log=log,
+        **{**_run_on(d, tags_of(session, d['TrainingJobArn'])), 'max_run':d['StoppingCondition']['MaxRuntimeInSeconds'], **asked}).model_data
 
 # %% ../nbs/14_tuner.ipynb #4149cd43
 @patch
@@ -458,7 +476,7 @@ def retrain(self:TuningJob,
     body:bool=False, # After a search on features: fine-tune the body as well?
     hyperparameters:dict=None, # What to change
     log=print, # Gets the log
-    **kwargs, # More of `train`: `instance_type`, `name`, `wait` …
+    **kwargs, # More of `train`: `instance_type`, `name`, `wait` …; machine, network and keys are those of the search unless given
 )->Job: # Its `final_metrics` have those of the test photos
     "Train with the best settings, and evaluate once on the test photos"
     leader = self.leader
@@ -471,7 +489,8 @@ def retrain(self:TuningJob,
         best = {k:v for k,v in made.items() if k not in ('features','views','cut','evaluate','fit_on')} | best
     elif d: channels = {**channels, 'features':_for_the_last(self.session, d, channels['features'], fit_on, log, **{k:v for k,v in kwargs.items() if k in ('cost_limit','ask')})}
     if fit_on!='train': best |= dict(fit_on=fit_on, blend=0., early_stopping_patience=0) # there is nothing left to choose by
-    return train(self.session, channels, {**best, **(hyperparameters or {})}, log=log, **{'name':unique_name(f'{self.name}-best'), **kwargs})
+    on = _run_on(d if body and d else leader.describe()['TrainingJobDefinition'], leader._tags())
+    return train(self.session, channels, {**best, **_named(hyperparameters)}, log=log, **{'name':unique_name(f'{self.name}-best'), **on, **kwargs})
 
 # %% ../nbs/14_tuner.ipynb #5522bb46
 @patch
@@ -493,7 +512,9 @@ _DEFINITION = ('StaticHyperParameters','AlgorithmSpecification','RoleArn','Input
 def resume(self:TuningJob,
     max_jobs:int=None, # Trials in all; `None`: as many as were asked for
     wait:bool=True, # Wait for the end?
-    log=print, # Gets a line for each trial
+    log=print, # Gets the estimate, and a line for each trial
+    cost_limit:float=None, # USD for the trials that are left, above which `ask` is asked; `None`: no limit
+    ask=input, # Function that shows a question and returns the answer
 )->TuningJob: # This one if it still runs, else one that goes on from it
     "Go on with a search"
     if self.status=='InProgress': return self.wait(log) if wait else self
@@ -510,6 +531,7 @@ def resume(self:TuningJob,
     request = {f'{self.kind}Name':name, f'{self.kind}Config':{**config, **seed, 'ResourceLimits':{**config['ResourceLimits'], 'MaxNumberOfTrainingJobs':left}}, 'TrainingJobDefinition':definition,
         'Tags':as_tags(_with_earlier(self._tags(), (*self.earlier, self)))}
     if parents := ([self.name] if n else [])+ran: request['WarmStartConfig'] = warm_start_config(parents[:5])
+    confirm_training(self.session, {**definition, 'TrainingJobName':name}, left, cost_limit, ask, log)
     self.session.send('CreateHyperParameterTuningJob', request)
     job = TuningJob(self.session, name, (*self.earlier, self))
     return job.wait(log) if wait else job

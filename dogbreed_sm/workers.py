@@ -501,6 +501,7 @@ def _at_host(python, preload):
     try: sock.connect(str(path)); return sock, host['env']
     except OSError: sock.close(); return None, None
 
+# %% ../nbs/10d_workers.ipynb #2046e8a7
 class Pool(_Line):
     "A process with libraries loaded, from which workers are forked"
     def __init__(self,
