@@ -1,6 +1,7 @@
 # The server of dogbreed_sm as a container for SageMaker, or for anywhere else:
-#   docker build -t dogbreed .
-#   docker run -p 8080:8080 -v "$PWD/model:/opt/ml/model" dogbreed
+#   docker build -t dogbreed-sm-serve .
+#   docker run -p 8080:8080 -v "$PWD/model:/opt/ml/model" dogbreed-sm-serve
+# For an endpoint of SageMaker it is pushed to the account's registry under that name, with the package's version as its tag.
 # Every step is one that .ci/oracles/dockerfile.py can repeat in a virtual environment, which is how it is tested.
 FROM python:3.11-slim
 # SageMaker may then choose another port than 8080, by SAGEMAKER_BIND_TO_PORT
@@ -11,7 +12,7 @@ ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /opt/dogbreed
 # serving needs neither fastai nor anything else of training
 COPY constraints.txt ./
-RUN pip install -c constraints.txt torch torchvision numpy pillow safetensors tqdm starlette uvicorn prometheus-client
+RUN pip install -c constraints.txt torch torchvision numpy pillow safetensors tqdm h5py starlette uvicorn prometheus-client
 COPY setup.py settings.ini pyproject.toml README.md ./
 COPY dogbreed_sm ./dogbreed_sm
 RUN pip install --no-deps .

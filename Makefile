@@ -31,7 +31,7 @@ oracles: $(READY) ## Foreign clients (SageMaker SDK v2 and v3, AWS CLI) and AWS'
 lint: $(READY) ## Style of the hand-written files
 	@$(BIN)/ruff check setup.py train.py inference.py .ci benchmarks
 
-export: $(READY) ## Modules and README from the notebooks, outputs kept, metadata cleaned
+export: $(READY) ## Modules from the notebooks, outputs kept, metadata cleaned
 	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean
 
 readme: $(READY) ## README.md from nbs/index.ipynb (no Quarto needed)

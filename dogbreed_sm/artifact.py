@@ -96,7 +96,7 @@ input_fn, predict_fn, output_fn = map(_keep_status, (_ours.input_fn, _ours.predi
 def serving_requirements(
 )->list: # Requirements with the ranges of this package; torch and torchvision are the container's
     "What `code/requirements.txt` asks for"
-    names = 'numpy', 'pillow', 'safetensors', 'tqdm'
+    names = 'numpy', 'pillow', 'safetensors', 'tqdm', 'h5py'
     try: ours = requires('dogbreed_sm') or []
     except PackageNotFoundError: ours = []
     return [next((r for r in ours if re.match(rf'{n}\b[^;]*$', r)), n) for n in names]

@@ -121,10 +121,11 @@ def run_evaluate(
 
 # %% ../nbs/18_cli.ipynb #a3978eb2
 def run_report(
-    a, # `paths`, `out` and `open`
+    a, # `paths`, `out` and `open`, and what `session_for` reads
 )->int: # 0
     "Write the report of a run, or of several side by side"
     from dogbreed_sm.report import compare, report
+    a.paths = [_outputs(a, o) for o in a.paths]
     made = report(a.paths[0], a.out) if len(a.paths)==1 else compare(a.paths, a.out or '.')
     print(made)
     if a.open:
@@ -132,14 +133,21 @@ def run_report(
         webbrowser.open(made.absolute().as_uri())
     return 0
 
+def _outputs(a, name):
+    "A folder; or the outputs of a job, fetched"
+    if Path(name).exists() or '/' in str(name): return name
+    if a.on=='local' and not Path(a.root or 'sagemaker').exists(): raise DogBreedError(f'{name}: no such folder; --root names the local SageMaker that knows a job of that name')
+    from dogbreed_sm.jobs import Job
+    with session_for(a) as session: return Job.attach(session, str(name)).output()
+
 def run_profile(
-    a, # `path` and `preset`
+    a, # `path` and `preset`, and what `session_for` reads
 )->int: # 0
     "Say what limits a run, also one that is still going on"
     from dogbreed_sm.bottlenecks import causes, first_sentence
     from dogbreed_sm.profiler_rules import WORDS, profiler_verdicts
     from dogbreed_sm.report import Run
-    profile = Run(a.path).profile
+    profile = Run(_outputs(a, a.path)).profile
     if profile is None: raise DogBreedError(f'{a.path} was not profiled: train without --profiler off')
     found = causes(profile)
     print(first_sentence(profile, found))
@@ -197,21 +205,27 @@ def run_predict(
     from dogbreed_sm.artifact import load_model
     from dogbreed_sm.inference import predict_files
     bad = 0
-    for p in predict_files(load_model(a.model), a.photos):
+    for p in predict_files(load_model(a.model), _photos(a)):
         print(f'{p.file}\t{p.error}' if p.error else f'{p.file}\t{p.label}\t{p.name}\t{p.probability:.3f}', flush=True)
         bad += p.error is not None
     return int(bad>0)
 
+def _photos(a):
+    "Photos by their paths; an HDF5 file stands for those in it"
+    from dogbreed_sm.hdf5 import photos_in
+    return [o for f in a.photos for o in photos_in(f)]
+
 def _posted(url, file):
     "The answer of a server for a photo"
     import requests
-    r = requests.post(f'{url}/invocations', data=Path(file).read_bytes(), headers={'Content-Type':'application/x-image'}, timeout=60)
+    from dogbreed_sm.photofiles import read_bytes
+    r = requests.post(f'{url}/invocations', data=read_bytes(file), headers={'Content-Type':'application/x-image'}, timeout=60)
     if r.status_code!=200: raise DogBreedError(f'{file}: the endpoint answered {r.status_code}: {r.text[:200]}')
     return r.json()
 
 def _predict_remote(a):
     bad = 0
-    for f in a.photos:
+    for f in _photos(a):
         try: r = _posted(a.model.rstrip('/'), f)
         except (DogBreedError, OSError) as e: print(f'{f}\t{e}'); bad += 1; continue
         print(f"{f}\t{r['predicted_label']}\t{r['class_name']}\t{r['probability']:.3f}", flush=True)
@@ -238,7 +252,7 @@ def _predict_endpoint(a):
     bad = 0
     with session_for(a) as session:
         predictor = ImagePredictor(a.model, session)
-        for f in a.photos:
+        for f in _photos(a):
             try: p = predictor.predict(f)
             except (EndpointError, SessionError): raise
             except DogBreedError as e: print(f'{f}\t{e}'); bad += 1; continue
@@ -329,7 +343,7 @@ def run_transform(
     "Label a folder of photos by a batch transform job"
     from dogbreed_sm.transform import transform
     with session_for(a) as session:
-        job = transform(session, a.model, a.photos, a.output, instance_type=a.instance_type, instance_count=a.instance_count, image_uri=a.image_uri)
+        job = transform(session, a.model, a.photos, a.output, instance_type=a.instance_type, instance_count=a.instance_count, image_uri=a.image_uri, cost_limit=a.cost_limit)
         found = job.results().drop(columns='answer')
     for r in found.itertuples(): print(f'{r.file}\t{r.label}\t{r.name}\t{r.probability:.3f}')
     if a.csv: found.to_csv(a.csv, index=False)
@@ -401,11 +415,12 @@ def _run_commands(command):
     e.add_argument('--data', required=True, metavar='DIR', help='folder of photos')
     e.add_argument('--split', default='test', choices=('train','valid','test'), help='(default: %(default)s)')
     r, f = command('report', run_report), command('profile', run_profile)
-    r.add_argument('paths', nargs='+', metavar='path', help="folder of a run or a job, or SageMaker's profiler-output; several are compared")
+    r.add_argument('paths', nargs='+', metavar='path', help="folder of a run or a job, name of a training job, or SageMaker's profiler-output; several are compared")
     r.add_argument('--out', metavar='DIR', help="where the report goes (default: with the run's other outputs)")
     r.add_argument('--open', action='store_true', help='open it in a browser')
-    f.add_argument('path', help="folder of a run or a job, or SageMaker's profiler-output")
+    f.add_argument('path', help="folder of a run or a job, name of a training job, or SageMaker's profiler-output")
     f.add_argument('--preset', choices=('local','sagemaker'), default='local', help='whose reading of the rules (default: %(default)s)')
+    for o in (r, f): _where(o, 'local')
     b = command('debug', run_debug)
     b.add_argument('run_or_job', metavar='run', help='folder of a run or of tensors, or the name of a training job')
     b.add_argument('--rules', metavar='NAMES', help='with commas between (default: all)')
@@ -413,7 +428,7 @@ def _run_commands(command):
     _where(b, 'local')
     q = command('predict', run_predict)
     q.add_argument('model', help='artifact (folder or model.tar.gz), the address of a running server, or with --on the name of an endpoint')
-    q.add_argument('photos', nargs='+', help='image files')
+    q.add_argument('photos', nargs='+', help='image files, or HDF5 files of them')
     _where(q, None)
 
 # %% ../nbs/18_cli.ipynb #8a990947
@@ -488,6 +503,7 @@ def _sagemaker_commands(_command):
     y.add_argument('--cost-limit', type=float, metavar='USD', help='ask before the time of --ttl costs more')
     t.add_argument('photos', help='folder of photos, or a URI')
     t.add_argument('--output', metavar='URI', help='where the answers go (default: in the bucket)')
+    t.add_argument('--cost-limit', type=float, metavar='USD', help='ask before an hour of these machines costs more')
     t.add_argument('--csv', metavar='FILE', help='write the labels to a file as well')
     s.add_argument('--yes', action='store_true', help='delete the expired')
     for c,default in ((y, 'local'), (t, 'local'), (s, 'aws')): _where(c, default)

@@ -158,7 +158,7 @@ def _deployed(session, job, folder, out, steps, split):
         steps.done('deploy', f"endpoint {predictor.endpoint_name}, from a model.tar.gz of {(out/'model.tar.gz').stat().st_size/1e6:.0f} MB: weights, labels, serving code")
         photos = pd.read_csv(out/'data'/f'predictions_{split}.csv')
         below = photos.file.str.replace('.*/input/data/training/', '', regex=True) # the job saw the folder as its channel
-        answers = ask_for_some(predictor, photos.assign(file=[str(folder/f) for f in below]))
+        answers = ask_for_some(predictor, photos.assign(file=[str((folder if folder.is_dir() else folder.parent)/f) for f in below]))
         right = int((answers.label==answers.answer).sum())
         steps.done('predict', f'{len(answers)} {split} photos over HTTP: {right} right, {answers.ms.median():.0f} ms each (median)')
     steps.done('delete', 'endpoint, its configuration and its model are gone')

@@ -15,7 +15,7 @@ import json, math, os, sys, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .core import METRICS, DogBreedError, keep_freed_memory, metric_line
+from .core import METRICS, DogBreedError, keep_freed_memory, metric_line, write_atomic
 
 import numpy as np
 import pandas as pd
@@ -160,7 +160,7 @@ class FineTune:
         log=print, # Gets a metric line after each epoch
     ):
         self.learn, self.checkpoint, self.run = learn, checkpoint, run or {}
-        self.patience, self.seed, self.log, self.stop_requested, self.bar = patience, seed, log, '', None
+        self.patience, self.seed, self.log, self.stop_requested, self.bar, self.history = patience, seed, log, '', None, None # file for the table of epochs
         found = from_first(load_checkpoint(checkpoint, self.run, log) if checkpoint and not rank_distrib() else None)
         self.progress, self.best, self.start, self.opt_state = (found[k] for k in ('progress','best','start','opt')) if found else (Progress(), {}, {}, None)
         if found: plain_model(learn.model).load_state_dict(found['model'])
@@ -187,6 +187,7 @@ def after_epoch(self:FineTune,
     if better: self.best = now
     if self.patience and p.waited()>=self.patience: p.stopped = f'no better validation loss for {self.patience} epochs'
     if rank_distrib(): return
+    if self.history: write_atomic(self.history, self.table().to_csv()) # a report may be asked for meanwhile
     self.log(metric_line(p.epoch-1, metrics))
     if self.checkpoint: save_checkpoint(self.checkpoint, self.learn, p, dict(model=now, best=self.best, start=self.start), self.run)
 

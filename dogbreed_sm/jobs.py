@@ -8,7 +8,7 @@ Docs: https://dogbreed-sm.github.io/dogbreed_sm/jobs.html.md"""
 
 # %% auto #0
 __all__ = ['PREFIX', 'PHOTO_CHANNELS', 'SageMakerJob', 'recent_jobs', 'metrics_table', 'Job', 'prepared', 'train', 'send_files',
-           'confirm_training', 'ProcessingJob', 'process']
+           'confirm_training', 'confirm_job', 'ProcessingJob', 'process']
 
 # %% ../nbs/13_jobs.ipynb #f3e1e1fa
 import base64, io, json, tempfile
@@ -386,10 +386,23 @@ def confirm_training(
 ):
     "Say what training costs at most, and ask above a limit"
     r = request['ResourceConfig']
-    try: cost = estimate(r['InstanceType'], request['StoppingCondition']['MaxRuntimeInSeconds'], r['InstanceCount']*jobs, request.get('EnableManagedSpotTraining', False), local=session.is_local)
+    confirm_job(session, request['TrainingJobName'], cost_limit, ask, log, r['InstanceType'], request['StoppingCondition']['MaxRuntimeInSeconds'], r['InstanceCount']*jobs, request.get('EnableManagedSpotTraining', False))
+
+def confirm_job(
+    session:Session, # Where it would run
+    name:str, # Of the job
+    cost_limit:float, # USD above which `ask` is asked; `None`: no limit
+    ask, # Function that shows a question and returns the answer
+    log, # Gets the estimate; `None`: silence
+    instance_type:str, # Machine
+    *args, # More of `estimate`: seconds, machines, spot
+    **kwargs, # The same, by name: `kind`
+):
+    "Say what a job costs at most, and ask above a limit"
+    try: cost = estimate(instance_type, *args, local=session.is_local, **kwargs)
     except UnknownPrice: cost = None
     confirm_cost(cost, cost_limit, ask)
-    if log and not session.is_local: log(f"{request['TrainingJobName']}: at most {cost}" if cost else f"{request['TrainingJobName']}: no price is known for {r['InstanceType']}")
+    if log and not session.is_local: log(f'{name}: at most {cost}' if cost else f'{name}: no price is known for {instance_type}')
 
 # %% ../nbs/13_jobs.ipynb #0fd88a76
 def _told(rules):
@@ -454,7 +467,9 @@ def process(
     name:str=None, # Of the job; `None`: the script's, with date and time
     image_uri:str=None, # Container; `None`: `training_image`
     kms_key:str=None, # Key that encrypts volume and results
-    log=print, # Gets the log
+    cost_limit:float=None, # USD for `max_run`, above which `ask` is asked; `None`: no limit
+    ask=input, # Function that shows a question and returns the answer
+    log=print, # Gets the estimate and the log
     **fields, # Further fields of `CreateProcessingJob`, laid over the request
 )->ProcessingJob: # Over if `wait`, else under way
     "Run a script on SageMaker"
@@ -465,6 +480,7 @@ def process(
     results = {o:session.uri(f'{PREFIX}/jobs/{name}/{o}') for o in outputs}
     request = processing_job_request(name, image, session.role, uris.pop('code'), Path(str(script)).name, uris, results, arguments, instance_type, instance_count, max_run, kms_key, tags, **fields)
     check_request('CreateProcessingJob', request, local=session.is_local)
+    confirm_job(session, name, cost_limit, ask, log, instance_type, max_run, instance_count, kind='processing')
     send_files(session, uploads, log)
     session.send('CreateProcessingJob', request)
     job = ProcessingJob(session, name)

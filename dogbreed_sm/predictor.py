@@ -25,6 +25,7 @@ from PIL import Image, ImageOps
 
 from .core import BadRequest, DogBreedError, spoken
 from .images import open_image, to_rgb
+from .photofiles import PACKED_TYPE, read_bytes, ref_parts
 from .session import ServiceError, WaitTimeout, attempt, is_missing, tags_of
 
 # %% ../nbs/15_predictor.ipynb #2bcb094b
@@ -62,7 +63,7 @@ def is_ours(
 
 # %% ../nbs/15_predictor.ipynb #779d13a8
 MAX_BODY = 6*2**20 # Bytes that InvokeEndpoint takes
-_MAGIC = {b'\xff\xd8':'image/jpeg', b'\x89PNG':'image/png', b'\x93NUMPY':'application/x-npy'}
+_MAGIC = {b'\xff\xd8':'image/jpeg', b'\x89PNG':'image/png', b'\x93NUMPY':'application/x-npy', b'\x89HDF':PACKED_TYPE}
 
 def _encoded(img, fmt, **kw):
     buf = io.BytesIO()
@@ -87,19 +88,20 @@ def _raw(photo):
         np.save(buf, a, allow_pickle=False)
         return buf.getvalue()
     if not isinstance(photo, (str, os.PathLike)): raise BadRequest(f'a {type(photo).__name__} is no photo: give a path, bytes, a Pillow image or an array')
+    if ref_parts(photo)[1]: return read_bytes(photo)
     try: return Path(photo).read_bytes()
     except OSError as e: raise DogBreedError(f'{photo}: {e.strerror or e}') from None
 
 # %% ../nbs/15_predictor.ipynb #1922aac9
 def photo_body(
-    photo, # Path, bytes, Pillow image, or array: pixels `(h,w,3)` uint8, or a batch `(n,3,h,w)`
+    photo, # Path, also of an HDF5 file or of a photo in it, bytes, Pillow image, or array: pixels `(h,w,3)` uint8, or a batch `(n,3,h,w)`
     content_type:str=None, # `None`: by what the bytes begin with
 )->tuple: # The body, and its content type
     "A photo as the endpoint takes it"
     body = _raw(photo)
     kind = next((t for start,t in _MAGIC.items() if body.startswith(start)), 'image/webp' if body[8:12]==b'WEBP' else 'application/x-image')
-    if len(body)>MAX_BODY and kind!='application/x-npy': body, kind = _smaller(body), 'image/jpeg'
-    if len(body)>MAX_BODY: raise BadRequest(f'an array of {len(body)/2**20:.1f} MB is more than the {MAX_BODY>>20} MB that an endpoint takes: send fewer at once', 413)
+    if len(body)>MAX_BODY and kind not in ('application/x-npy', PACKED_TYPE): body, kind = _smaller(body), 'image/jpeg'
+    if len(body)>MAX_BODY: raise BadRequest(f'{"an array" if kind!=PACKED_TYPE else "an HDF5 file"} of {len(body)/2**20:.1f} MB is more than the {MAX_BODY>>20} MB that an endpoint takes: send fewer at once', 413)
     return body, content_type or kind
 
 # %% ../nbs/15_predictor.ipynb #f229c885
@@ -237,7 +239,7 @@ def _deferred(self:ImagePredictor, request, body, timeout):
 # %% ../nbs/15_predictor.ipynb #78eaae2d
 @patch
 def predict(self:ImagePredictor,
-    photo, # Path, bytes, Pillow image or array; or a list of these
+    photo, # Path (of an HDF5 file: all its photos), bytes, Pillow image or array; or a list of these
     output:str='', # `''`: a `BreedPrediction`; else one of `JSON_OUTPUTS`, `'probabilities'` …
     content_type:str=None, # `None`: by what the bytes begin with
     workers:int=4, # Requests at once, for a list

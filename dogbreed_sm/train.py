@@ -227,7 +227,9 @@ def _new_run(learn, hps, env, log, store, **facts):
     from dogbreed_sm.finetune import FineTune
     from dogbreed_sm.heads import HeadRun
     args = env.checkpoint_dir/'checkpoint.pt', dict(hyperparameters=_what_trains(hps), **facts), hps.early_stopping_patience, hps.seed, log
-    return HeadRun(learn, store, *args) if store and store.cut=='pool' else FineTune(learn, *args)
+    run = HeadRun(learn, store, *args) if store and store.cut=='pool' else FineTune(learn, *args)
+    run.history = env.data_dir/'history.csv'
+    return run
 
 # %% ../nbs/08_train.ipynb #e473f1d8
 def extract(
@@ -285,7 +287,7 @@ def train_on_features(
     from dogbreed_sm.heads import feature_learner
     if world()[0]: return {}
     store = open_features(folder)
-    hps = replace(fitting(hps, store), report='off')
+    hps = fitting(hps, store)
     clock('start')
     with alone():
         learn = feature_learner(store, hps.batch_size, hps.eval_batch_size, 'cuda' if torch.cuda.is_available() else 'cpu', hidden_units=hps.hidden_units, dropout=hps.dropout,

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from fastcore.basics import patch
 
 from .core import BadDataset, DogBreedError
-from .costs import UnknownPrice, estimate
+from .costs import UnknownPrice, confirm_cost, estimate
 from .deploy import MODEL_FIELDS, make, model_request, model_uri, serving_image, undone_on_error
 from .hdf5 import find_hdf5
 from .jobs import PREFIX, SageMakerJob
@@ -144,6 +144,8 @@ def transform(
     wait:bool=True, # Return when all is labelled?
     timeout:float=None, # Seconds to wait; `None`: as long as it takes
     poll:float=None, # As `Session.wait`
+    cost_limit:float=None, # USD for an hour of these machines, above which `ask` is asked; `None`: no limit
+    ask=input, # Function that shows a question and returns the answer
     log=print, # Gets a line for each step; `None`: silence
     **fields, # Further fields of CreateModel and CreateTransformJob
 )->TransformJob: # With `results()`
@@ -151,9 +153,10 @@ def transform(
     name = name or unique_name('dogbreed')
     for_model = {k:fields.pop(k) for k in MODEL_FIELDS if k in fields}
     try: price = estimate(instance_type, 3600, instance_count, kind='transform', local=session.is_local)
-    except UnknownPrice: price = f'no price is known for {instance_type}'
+    except UnknownPrice: price = None
+    confirm_cost(price, cost_limit, ask)
     source, target, tags = _source(session, input, name), _target(session, output, name), our_tags('24h')
-    if log: log(f'{name}: {price}')
+    if log: log(f"{name}: {price or f'no price is known for {instance_type}'}")
     with undone_on_error(session) as made:
         make(session, made, 'Model', model_request(name, serving_image(session, image_uri), model_uri(session, model), session.role, env, tags, **for_model))
         session.send('CreateTransformJob', transform_request(name, name, source, target, instance_type, instance_count, accept, tags, **fields))
