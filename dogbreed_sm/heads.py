@@ -265,5 +265,5 @@ def evaluator(self:HeadRun,
     "The learner that predicts with the least work"
     learn, net = self.learn, plain_model(self.learn.model)
     if self.progress.epoch>self.head_end or isinstance(learn.dls.pixels, Features): return learn
-    dls = feature_dls(self.features, learn.dls.train.bs, learn.dls.valid.bs, learn.dls.device)
+    dls = feature_dls(self.features, learn.dls.train.bs, learn.dls.valid.bs, learn.dls.device, getattr(learn.dls, 'fit_on', 'train'))
     return Learner(dls, split_at(net)[1], loss_func=learn.loss_func, path=learn.path)

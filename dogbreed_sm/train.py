@@ -167,7 +167,7 @@ def write_outputs(
     p = run.progress
     record = run_manifest(hyperparameters=asdict(hps), lr=p.lr, epochs=p.epoch, best_epoch=p.best_epoch, blended=p.blended, stopped=p.stopped, metrics=metrics, temperature=temperature,
         classes=learn.dls.vocab, photos=learn.dls.pixels.photos.table.split.value_counts().to_dict(), data_hash=learn.dls.pixels.data_hash, skipped=skipped, seconds=seconds,
-        thresholds=evaluations['valid'].thresholds() if 'valid' in evaluations else {})
+        thresholds=evaluations['valid'].thresholds() if 'valid' in evaluations and not _has_seen(learn) else {})
     write_atomic(env.data_dir/'run.json', json.dumps(record, indent=1))
     return record
 
@@ -317,11 +317,13 @@ def _learner(pixels, hps, weights, device):
     if not hps.train_size: dls.train.dataset.size = training_size(hps.image_size, learn.new_stage<len(STAGES)-1)
     return learn
 
+def _has_seen(learn): return getattr(learn.dls, 'fit_on', 'train')!='train'
+
 def _evaluations(learn, which='all'):
-    "The calibrated evaluation of the validation split, and of the test split where there is one and it is wanted"
+    "The evaluation of the validation split, and of the test split where there is one and it is wanted; calibrated by validation photos that didn't train"
     from dogbreed_sm.evaluate import evaluate, fit_temperature, predictions
     logits, y, _ = predictions(learn, 'valid')
-    t = fit_temperature(logits, y)
+    t = fit_temperature(logits, y) if not _has_seen(learn) else 1.
     return {s:evaluate(learn, s, t) for s in ('valid','test')[:len(learn.dls.loaders)-1 if which=='all' else 1]}
 
 # %% ../nbs/08_train.ipynb #6cb070fe
